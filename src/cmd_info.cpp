@@ -1,0 +1,22 @@
+#include <fmt/format.h>
+
+#include <thread>
+
+#include "src/command.hpp"
+#include "src/options.hpp"
+#include "src/version.hpp"
+
+namespace fp8scope {
+
+int run_info(const Args& args) {
+  Options options("info", "");
+  if (!options.parse(args)) return 0;
+  fmt::print("fp8scope  {}\n", version);
+  fmt::print("commit    {}\n", git_commit);
+  fmt::print("compiler  {}, {}\n", compiler, build_type);
+  fmt::print("threads   {}\n", std::thread::hardware_concurrency());
+  fmt::print("cuda      {}\n", cuda_build);
+  return 0;
+}
+
+}  // namespace fp8scope

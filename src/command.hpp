@@ -1,0 +1,26 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fp8scope {
+
+/// The words after the subcommand.
+using Args = std::vector<std::string>;
+
+/// A subcommand. `run` returns the exit code, or throws an Error that carries one.
+struct Command {
+  std::string_view name;
+  std::string_view summary;
+  int (*run)(const Args&);
+};
+
+/// All of them, in the order of the help text.
+std::span<const Command> commands();
+
+int run_info(const Args&);
+int run_formats(const Args&);
+
+}  // namespace fp8scope

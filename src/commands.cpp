@@ -1,0 +1,17 @@
+#include "src/command.hpp"
+
+namespace fp8scope {
+
+namespace {
+
+// To add a subcommand: its own cmd_NAME.cpp, a declaration in command.hpp, and a row here.
+constexpr Command table[] = {
+    {"info", "this build, the instruction sets and devices it can use", run_info},
+    {"formats", "the number formats, their limits and code tables", run_formats},
+};
+
+}  // namespace
+
+std::span<const Command> commands() { return table; }
+
+}  // namespace fp8scope
