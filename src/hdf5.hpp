@@ -56,6 +56,7 @@ class Id {
   }
   ~Id();
   std::int64_t get() const { return id_; }
+  std::int64_t release() { return std::exchange(id_, -1); }
 
  private:
   std::int64_t id_ = -1;
@@ -101,6 +102,12 @@ class Dataset : public Object {
   void read(const Shape& start, const Shape& count, void* out) const;
   void write(const Shape& start, const Shape& count, const void* values);
 
+  /// Rows [first, first + count), where the last axis is a row's and all others count rows.
+  ///
+  /// out, values  [count, last extent]
+  void read_rows(std::int64_t first, std::int64_t count, void* out) const;
+  void write_rows(std::int64_t first, std::int64_t count, const void* values);
+
   /// All of it, converted exactly to T (int64_t, uint64_t, float, double, std::string).
   /// Throws DataError if the stored type does not fit into T.
   template <class T>
@@ -108,8 +115,14 @@ class Dataset : public Object {
   template <class T>
   void write_all(std::span<const T> values);
 
+  /// Throws DataError if parts of it were never written, which would read as fill values.
+  void require_data() const;
+
   /// Makes this dataset the scale of an axis called `name`.
   void make_scale(const std::string& name);
+  bool is_scale() const;
+  /// Name of the dataset that is the scale of an axis. Throws DataError if none is attached.
+  std::string scale_name(int axis) const;
   /// Attaches one scale to every axis, in order. All axes or none: with only some of them attached
   /// netCDF readers refuse the whole file.
   void attach_scales(const std::vector<const Dataset*>& scales);
@@ -121,9 +134,12 @@ class Dataset : public Object {
 
 /// How a dataset is stored.
 struct Storage {
-  Shape chunk;      ///< empty: contiguous, without any filter
-  int deflate = 0;  ///< 0: chunked without compression; else shuffle, deflate of this level
+  Shape chunk;      ///< empty: contiguous, without any filter; else with fletcher32
+  int deflate = 0;  ///< level; 0: neither shuffle nor deflate
 };
+
+/// Whole rows up to 1 MiB, which is HDF5's chunk cache: larger chunks are inflated at every access.
+Shape row_chunk(const Shape& shape, std::size_t bytes_per_element);
 
 struct Entry {
   std::string name;

@@ -145,6 +145,7 @@ class TraceWriter {
   const h5::Dataset& scale(const std::string& stem, std::int64_t size);
 
   h5::NewFile file_;
+  std::int64_t step_count_;
   std::unique_ptr<h5::Dataset> step_scale_;
   std::vector<std::pair<std::string, std::unique_ptr<h5::Dataset>>> scales_;
   std::vector<Open> open_;
