@@ -61,7 +61,8 @@ void refuse_missing_data(hid_t dataset, const Shape& shape, const Shape& chunk, 
   hsize_t stored = 0, expected = 1;
   for (std::size_t axis = 0; axis < shape.size(); ++axis)
     expected *= static_cast<hsize_t>((shape[axis] + chunk[axis] - 1) / chunk[axis]);
-  check_data(H5Dget_num_chunks(dataset, H5S_ALL, &stored), where, "count the chunks");
+  const Id space(H5Dget_space(dataset));
+  check_data(H5Dget_num_chunks(dataset, space.get(), &stored), where, "count the chunks");
   if (stored != expected)
     throw DataError(fmt::format("{}: {} of {} chunks are missing; the file is incomplete", where,
                                 expected - std::min(stored, expected), expected));
