@@ -8,6 +8,8 @@ namespace {
 constexpr Command table[] = {
     {"info", "this build, the instruction sets and devices it can use", run_info},
     {"formats", "the number formats, their limits and code tables", run_formats},
+    {"trace", "list, describe or verify a recorded trace", run_trace},
+    {"export", "a table of a result file as csv, json, md or text", run_export},
 };
 
 }  // namespace

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace fp8scope {
+
+/// A file that appears under its name whole or not at all.
+///
+/// The content goes to a temporary file beside the target; commit() syncs it to the disk, renames it
+/// and syncs the folder. Without a commit the temporary file is removed and a file that stood there
+/// before is left as it was.
+class OutputFile {
+ public:
+  /// Throws IoError if the target is not a regular file or its folder cannot be written.
+  explicit OutputFile(const std::string& target);
+  ~OutputFile();
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+
+  const std::string& target() const { return target_; }
+  /// Where the content goes until commit(); exists, empty at first.
+  const std::string& temporary() const { return temporary_; }
+  /// Appends to the temporary file. Throws IoError (disk full, file size limit).
+  void write(std::string_view bytes);
+  /// Throws IoError; the temporary file is then removed.
+  void commit();
+
+ private:
+  std::string target_, temporary_;
+  int descriptor_ = -1;
+  bool committed_ = false;
+};
+
+/// Throws UsageError if `output` is the same file as `input`, under whatever name.
+void require_other_file(const std::string& output, const std::string& input);
+
+}  // namespace fp8scope
