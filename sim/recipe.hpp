@@ -45,6 +45,7 @@ struct Plan {
   BlockShape block;                            ///< along the contracted dimension = along the columns
   AmaxRule amax_rule = AmaxRule::ignore_nan;
   ScaleStorage storage = ScaleStorage::fp32;
+  bool whole_blocks = false;  ///< the library refuses a contracted dimension that is no multiple of the block
   bool delayed = false;  ///< scales of a step come from earlier steps: no pass over x before the cast
 };
 

@@ -9,6 +9,7 @@ std::unique_ptr<Recipe> make_mxfp8(const Operand&, RecipeOptions& options) {
   Plan plan;
   plan.format = options.format("format", e4m3);
   plan.storage = ScaleStorage::e8m0;
+  plan.whole_blocks = true;
   plan.block = {1, options.integer("block", 32, 1, 1 << 20)};
   const bool floor = options.choice("scale", {"rceil", "floor"}) == 1;
   // Each rule has its home: rceil is NVIDIA's, floor OCP's and torchao's; "specials" crosses them.

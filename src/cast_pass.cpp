@@ -1,5 +1,6 @@
 #include "src/cast_pass.hpp"
 
+#include <fmt/format.h>
 #include <tbb/enumerable_thread_specific.h>
 #include <tbb/parallel_for.h>
 
@@ -7,9 +8,10 @@
 #include <limits>
 #include <numeric>
 
-#include "sim/code_table.hpp"
+#include "sim/philox.hpp"
 #include "sim/quantize.hpp"
 #include "sim/simd/error_sums.hpp"
+#include "src/errors.hpp"
 
 namespace fp8scope {
 namespace {
@@ -56,18 +58,17 @@ struct CastPass::Tile {
   double bulk_power = 0.0;
 };
 
-/// What a thread needs to measure a row.
-struct CastPass::Workspace {
-  struct OfCast {
-    std::vector<float> scale, scale_inv, value, values_of_codes;  ///< [cols], [cols], [cols], [codes]
-    std::int64_t filled = -1;  ///< block row that scale and scale_inv are for
-  };
-  std::vector<OfCast> casts;
-  std::vector<std::uint32_t> row;                    ///< [cols] magnitudes of the row
-  std::vector<std::vector<std::uint32_t>> segments;  ///< [layouts][across] of the row
-};
-
 CastPass::~CastPass() = default;
+
+void CastPass::require_whole_blocks(const Plan& plan, const BlockShape& block, std::int64_t rows,
+                                    std::int64_t cols, const std::string& where) {
+  if (!plan.whole_blocks) return;
+  const bool fits = (block.rows == 0 || rows % block.rows == 0) && (block.cols == 0 || cols % block.cols == 0);
+  if (!fits)
+    throw DataError(fmt::format("{}: shape [{}, {}] is no multiple of {} blocks, which this recipe needs; pad "
+                                "the tensor with zeros or leave the recipe out",
+                                where, rows, cols, block_name(block)));
+}
 
 std::int64_t CastPass::panel_rows(std::span<const TensorCast> casts) {
   std::int64_t rows = tile_rows;
@@ -153,9 +154,7 @@ CastPass::Workspace CastPass::workspace() const {
     Workspace::OfCast& of = space.casts.emplace_back();
     of.scale.resize(cols);
     of.scale_inv.resize(cols);
-    if (limits_[i].by_magic) continue;
-    of.value.resize(cols);
-    of.values_of_codes = decode_table(casts_[i].plan.format);
+    if (!limits_[i].by_magic) of.value.resize(cols);
   }
   return space;
 }
@@ -184,6 +183,18 @@ void CastPass::add(std::int64_t first, std::int64_t count, const float* x) {
   }
 }
 
+/// The decoded code of every element of a row whose first element is number `first` of the tensor.
+void CastPass::fill_values(const TensorCast& cast, const float* row, std::int64_t first,
+                           Workspace::OfCast& of) {
+  const Plan& plan = cast.plan;
+  const bool stochastic = plan.cast.rounding == Rounding::stochastic;
+  for (std::size_t c = 0; c < of.value.size(); ++c) {
+    const RandomBits random = stochastic ? random_bits(cast.seed, first + c) : RandomBits{};
+    of.value[c] = decode(plan.format,
+                         quantize_element(plan.format, row[c], of.scale[c], plan.cast, random));
+  }
+}
+
 void CastPass::measure_row(const Panel& panel, std::int64_t r, Workspace& space, Tile& tile) {
   const auto cols = static_cast<std::size_t>(facts_.cols());
   const float* row = panel.x + r * facts_.cols();
@@ -198,11 +209,7 @@ void CastPass::measure_row(const Panel& panel, std::int64_t r, Workspace& space,
   for (std::size_t i = 0; i < casts_.size(); ++i) {
     fill_scales(i, panel, r, space, tile);
     Workspace::OfCast& of = space.casts[i];
-    if (!limits_[i].by_magic) {
-      const Plan& plan = casts_[i].plan;
-      for (std::size_t c = 0; c < cols; ++c)
-        of.value[c] = of.values_of_codes[quantize_element(plan.format, row[c], of.scale[c], plan.cast)];
-    }
+    if (!limits_[i].by_magic) fill_values(casts_[i], row, (panel.first + r) * facts_.cols(), of);
     const ErrorSums sums = error_sums(
         limits_[i], {row, of.scale.data(), of.scale_inv.data(), of.value.data(), cols});
     row_noise_[i][panel.first + r] = sums.noise();

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "sim/recipe.hpp"
@@ -19,6 +20,7 @@ struct TensorCast {
   Scales scales;
   std::int64_t age = 0;
   float amax_in_use = 0.0f;
+  std::uint64_t seed = 0;           ///< of a stochastic cast, which draws by element index
 };
 
 /// Measures every cast of a tensor, panel by panel, after TensorFacts has seen all of it. A row is
@@ -29,6 +31,14 @@ class CastPass {
   ///             recorded), else negative
   CastPass(const TensorFacts& facts, std::vector<TensorCast> casts, float whole_amax);
   ~CastPass();
+
+  /// [casts], with the scales of those that have one for the whole tensor.
+  const std::vector<TensorCast>& casts() const { return casts_; }
+
+  /// Throws DataError, beginning with `where`, if a recipe of whole blocks meets a shape that its
+  /// blocks do not divide.
+  static void require_whole_blocks(const Plan& plan, const BlockShape& block, std::int64_t rows,
+                                   std::int64_t cols, const std::string& where);
 
   /// Panels must be multiples of this many rows, but for the last.
   static std::int64_t panel_rows(std::span<const TensorCast> casts);
@@ -44,7 +54,16 @@ class CastPass {
   struct Layout;
   struct Tile;
   struct ScaleRange;
-  struct Workspace;
+  /// What a thread needs to measure a row.
+  struct Workspace {
+    struct OfCast {
+      std::vector<float> scale, scale_inv, value;  ///< [cols] each
+      std::int64_t filled = -1;                    ///< block row that the scales are for
+    };
+    std::vector<OfCast> casts;
+    std::vector<std::uint32_t> row;                    ///< [cols] magnitudes of the row
+    std::vector<std::vector<std::uint32_t>> segments;  ///< [layouts][blocks across] of the row
+  };
   /// Rows [first, first + count) of the tensor.
   struct Panel {
     std::int64_t first, count;
@@ -55,6 +74,8 @@ class CastPass {
   void find_block_amaxes(Layout& layout, const Panel& panel);
   Workspace workspace() const;
   void measure_row(const Panel& panel, std::int64_t r, Workspace& space, Tile& tile);
+  static void fill_values(const TensorCast& cast, const float* row, std::int64_t first,
+                          Workspace::OfCast& of);
   void fill_scales(std::size_t cast, const Panel& panel, std::int64_t r, Workspace& space, Tile& tile);
   float block_amax(const Layout& layout, AmaxRule rule, std::uint32_t bits, const Panel& panel,
                    std::int64_t block_row, std::int64_t k) const;

@@ -94,6 +94,8 @@ void run_through(Recipe& recipe, const Past& past, std::size_t cast,
 
 TensorPlan plan_tensor(const ReplayInput& input, const ReplayOptions& options, std::size_t tensor) {
   const TensorInfo& info = input.tensors[tensor];
+  if (info.rows == 0 || info.cols == 0)
+    throw DataError(fmt::format("{}: tensor {} is empty", input.where, info.name()));
   const Operand operand{role_of(input, info), info.format};
   TensorPlan plan;
   std::vector<TensorCast> casts;
@@ -102,6 +104,9 @@ TensorPlan plan_tensor(const ReplayInput& input, const ReplayOptions& options, s
       auto recipe = make_recipe(options.recipes[r], operand);
       BlockShape block = recipe->plan().block;
       if (use.axis == 1) std::swap(block.rows, block.cols);
+      CastPass::require_whole_blocks(
+          recipe->plan(), block, info.rows, info.cols,
+          fmt::format("{}: {}: recipe {}", input.where, info.name(), options.recipes[r]));
       plan.by_column |= block.rows == 0 && block.cols != 0;
       plan.casts.push_back({r, use.gemm, recipe->plan(), block});
       casts.push_back({recipe->plan(), block, recipe->block_rule(), false, {}, 0, 0.0f});
