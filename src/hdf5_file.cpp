@@ -63,7 +63,7 @@ void walk_data(const Dataset& dataset) {
 void walk(const Group& group, int depth) {
   static_cast<void>(group.attributes());
   if (depth > deepest_group) return;
-  for (const Entry& entry : group.entries()) try {
+  for (const Entry& entry : group.entries(Group::Links::skip)) try {
       if (entry.is_group) {
         walk(group.group(entry.name), depth + 1);
       } else {

@@ -127,10 +127,11 @@ Dataset Group::dataset(const std::string& path) const {
                  file_, full);
 }
 
-std::vector<Entry> Group::entries() const {
+std::vector<Entry> Group::entries(Links links) const {
   std::vector<Entry> result;
   for (const std::string& name : link_names(id(), where())) {
     const std::string inside = fmt::format("'{}': {}", file_, joined(path_, name));
+    if (links == Links::skip && !has(name)) continue;
     require_hard_link(id(), name, inside);
     const Id object = open_object(id(), name, inside);
     const H5I_type_t type = H5Iget_type(object.get());
