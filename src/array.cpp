@@ -23,6 +23,15 @@ Format format_of(std::string_view encoding) {
   return parse_format(encoding);
 }
 
+/// As format_of(), for a name that a file gives: an unknown one is the file's fault.
+Format stored_format(std::string_view encoding, const std::string& where) {
+  try {
+    return format_of(encoding);
+  } catch (const std::invalid_argument& error) {
+    throw DataError(fmt::format("{}: attribute 'encoding': {}", where, error.what()));
+  }
+}
+
 h5::Type code_type(const Format& format) {
   return format.bits() <= 8 ? h5::Type::u8 : format.bits() <= 16 ? h5::Type::u16 : h5::Type::u32;
 }
@@ -127,6 +136,7 @@ std::int64_t ArrayReader::cols() const { return last_extent(shape()); }
 std::string array_file(const std::string& name) { return name.substr(0, colon_of(name)); }
 
 std::unique_ptr<ArrayReader> open_array(const std::string& name, std::string_view encoding) {
+  if (!encoding.empty()) format_of(encoding);  // an unknown one is the user's fault
   if (name.ends_with(".npy")) return std::make_unique<NpyArray>(name, encoding);
   const std::size_t colon = colon_of(name);
   if (colon == std::string::npos || colon + 1 == name.size())
@@ -138,7 +148,7 @@ std::unique_ptr<ArrayReader> open_array(const std::string& name, std::string_vie
 ElementDecoder::ElementDecoder(h5::Type type, std::string_view encoding, const std::string& where) : type_(type) {
   const bool is_code = type == h5::Type::u8 || type == h5::Type::u16 || type == h5::Type::u32;
   if (!encoding.empty()) {
-    format_ = format_of(encoding);
+    format_ = stored_format(encoding, where);
     codes_ = is_code && code_type(format_) == type;
     const bool same = (type == h5::Type::bf16 && format_ == bf16) || (type == h5::Type::fp16 && format_ == fp16);
     if (!codes_ && !same)

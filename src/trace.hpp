@@ -115,6 +115,7 @@ std::vector<TraceCheck> verify(const Trace& trace);
 ///   w.commit();
 class TraceWriter {
  public:
+  /// history     may be empty, and is then not written
   /// attributes  title, source, framework, created, licence, ...; names "model.X" go to /model
   TraceWriter(const std::string& path, const std::vector<std::int64_t>& steps,
               const AmaxHistory& history, const std::vector<h5::Attribute>& attributes);

@@ -86,7 +86,7 @@ TraceWriter::TraceWriter(const std::string& path, const std::vector<std::int64_t
     else root.set(a.name, a.value);
   }
   step_scale_ = std::make_unique<h5::Dataset>(column(root, "steps", steps, "recorded step"));
-  write_history(root, history);
+  if (!history.step.empty()) write_history(root, history);
   root.create_group("tensors");
 }
 
@@ -103,6 +103,8 @@ const h5::Dataset& TraceWriter::scale(const std::string& stem, std::int64_t size
 
 int TraceWriter::add(const TensorInfo& info) {
   const h5::Type type = element_of(info.dtype);
+  if ((info.layer + info.operand).find('/') != std::string::npos)
+    throw std::invalid_argument(info.name() + ": a layer's or operand's name must not hold '/'");
   h5::Group group = file_.root().create_group("tensors/" + info.layer);
   const bool weight = info.operand == "w";
   if (!group.has_attribute("index")) {
