@@ -35,7 +35,10 @@ void label(h5::Dataset& dataset, const std::string& units, const std::string& lo
 
 h5::Dataset write_scale(h5::Group& group, const std::string& name, const std::vector<std::int64_t>& values,
                         const std::string& long_name) {
-  h5::Dataset scale = group.create_dataset(name, h5::Type::i64, {std::ssize(values)});
+  const h5::Shape shape{std::ssize(values)};
+  h5::Storage storage;  // a chunk costs 2 KiB of index
+  if (values.size() > 1024) storage = {h5::row_chunk(shape, sizeof(std::int64_t)), deflate_level};
+  h5::Dataset scale = group.create_dataset(name, h5::Type::i64, shape, storage);
   scale.write_all<std::int64_t>(values);
   scale.make_scale(name);
   label(scale, "1", long_name);
