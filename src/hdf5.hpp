@@ -96,7 +96,8 @@ class Dataset : public Object {
   /// Extents of a chunk; empty if the dataset is not chunked.
   const Shape& chunk() const { return chunk_; }
 
-  /// Reads the block [start, start + count) into `out`, whose element type must be type() in memory.
+  /// Reads the block [start, start + count) into `out`, whose element type must be type() in
+  /// memory.
   ///
   /// out  [product of count]
   void read(const Shape& start, const Shape& count, void* out) const;

@@ -29,7 +29,8 @@ std::vector<T> read_all(const h5::Dataset& dataset) {
 
 TEST(Hdf5FromPython, HalfFloatsAreReadAsTheirBits) {
   const h5::Group root = data_file("types.h5");
-  const std::vector<std::uint16_t> bits{0x0000, 0x8000, 0x0001, 0x3C01, 0x3F80, 0x7F80, 0x7FC1, 0xFF81};
+  const std::vector<std::uint16_t> bits{0x0000, 0x8000, 0x0001, 0x3C01,
+                                        0x3F80, 0x7F80, 0x7FC1, 0xFF81};
   EXPECT_EQ(root.dataset("bf16").type(), h5::Type::bf16);
   EXPECT_EQ(root.dataset("fp16").type(), h5::Type::fp16);
   EXPECT_TRUE(same_bits(bits, read_all<std::uint16_t>(root.dataset("bf16"))));
@@ -48,14 +49,18 @@ TEST(Hdf5FromPython, IntegersKeepTheirExtremes) {
   const h5::Group root = data_file("types.h5");
   EXPECT_EQ(root.dataset("u4").values<std::int64_t>(), (std::vector<std::int64_t>{0, 4294967295}));
   EXPECT_EQ(root.dataset("i1").values<std::int64_t>(), (std::vector<std::int64_t>{-128, 127}));
-  EXPECT_EQ(root.dataset("i8").values<std::int64_t>(), (std::vector<std::int64_t>{INT64_MIN, INT64_MAX}));
-  EXPECT_EQ(root.dataset("u8").values<std::uint64_t>(), (std::vector<std::uint64_t>{0, UINT64_MAX}));
+  EXPECT_EQ(root.dataset("i8").values<std::int64_t>(),
+            (std::vector<std::int64_t>{INT64_MIN, INT64_MAX}));
+  EXPECT_EQ(root.dataset("u8").values<std::uint64_t>(),
+            (std::vector<std::uint64_t>{0, UINT64_MAX}));
 }
 
 TEST(Hdf5FromPython, TextOfBothKindsIsRead) {
   const h5::Group root = data_file("types.h5");
-  EXPECT_EQ(root.dataset("text").values<std::string>(), (std::vector<std::string>{"caf\u00e9", ""}));
-  EXPECT_EQ(root.dataset("fixed_text").values<std::string>(), (std::vector<std::string>{"ab", "cdef"}));
+  EXPECT_EQ(root.dataset("text").values<std::string>(),
+            (std::vector<std::string>{"caf\u00e9", ""}));
+  EXPECT_EQ(root.dataset("fixed_text").values<std::string>(),
+            (std::vector<std::string>{"ab", "cdef"}));
 }
 
 TEST(Hdf5FromPython, AttributesAreReadByKind) {
@@ -67,8 +72,10 @@ TEST(Hdf5FromPython, AttributesAreReadByKind) {
   std::vector<std::string> names;
   for (const h5::Attribute& a : root.attributes()) names.push_back(a.name);
   EXPECT_EQ(names.size(), 5u) << "all but the array of numbers";
-  EXPECT_TRUE(is_line_with(message_of<DataError>([&] { root.text("number"); }), {"types.h5", "number", "not text"}));
-  EXPECT_TRUE(is_line_with(message_of<DataError>([&] { root.integer("word"); }), {"word", "not an integer"}));
+  EXPECT_TRUE(is_line_with(message_of<DataError>([&] { root.text("number"); }),
+                           {"types.h5", "number", "not text"}));
+  EXPECT_TRUE(is_line_with(message_of<DataError>([&] { root.integer("word"); }),
+                           {"word", "not an integer"}));
 }
 
 TEST(Hdf5FromPython, AValueThatWouldChangeIsRefused) {
@@ -115,8 +122,10 @@ TEST(Hdf5Group, ListingMeetsAnExternalLinkAndRefusesIt) {
 
 TEST(Hdf5Group, AMissingObjectIsNamedWithThoseThereAre) {
   const h5::Group root = data_file("soft_link.h5");
-  EXPECT_TRUE(is_line_with(message_of<DataError>([&] { root.dataset("z/w"); }), {"/z", "holds: ", "y"}));
-  EXPECT_TRUE(is_line_with(message_of<DataError>([&] { root.dataset("y/w"); }), {"'/y' is a dataset"}));
+  EXPECT_TRUE(
+      is_line_with(message_of<DataError>([&] { root.dataset("z/w"); }), {"/z", "holds: ", "y"}));
+  EXPECT_TRUE(
+      is_line_with(message_of<DataError>([&] { root.dataset("y/w"); }), {"'/y' is a dataset"}));
   EXPECT_TRUE(is_line_with(message_of<DataError>([&] { root.group("y"); }), {"not a group"}));
   EXPECT_TRUE(is_line_with(message_of<DataError>([&] { root.dataset("/"); }), {"not a dataset"}));
 }
@@ -131,7 +140,9 @@ TEST_F(Hdf5, EveryHalfFloatCodeKeepsItsBits) {
   h5::NewFile file(path("a.h5"));
   for (const h5::Type type : {h5::Type::bf16, h5::Type::fp16}) {
     const std::string name(h5::type_name(type));
-    file.root().create_dataset(name, type, {256, 256}, {{64, 256}, 1}).write({0, 0}, {256, 256}, codes.data());
+    file.root()
+        .create_dataset(name, type, {256, 256}, {{64, 256}, 1})
+        .write({0, 0}, {256, 256}, codes.data());
   }
   file.commit();
   const h5::Group root = h5::open_file(path("a.h5"));
@@ -164,7 +175,8 @@ TEST_F(Hdf5, RowsAreTheSameByPanelsOfAnySize) {
     file.commit();
     written.push_back(bytes_of(path("a.h5")));
   }
-  for (const std::string& bytes : written) EXPECT_TRUE(bytes == written.front()) << "bytes depend on the panels";
+  for (const std::string& bytes : written)
+    EXPECT_TRUE(bytes == written.front()) << "bytes depend on the panels";
   const h5::Dataset dataset = h5::open_file(path("a.h5")).dataset("x");
   for (const std::int64_t panel : {1, 3, 6, 15}) {
     std::vector<float> back(105);
@@ -175,8 +187,10 @@ TEST_F(Hdf5, RowsAreTheSameByPanelsOfAnySize) {
 }
 
 TEST_F(Hdf5, AttributesComeBackInTheOrderWritten) {
-  const std::vector<h5::Attribute> want{{"z", std::string("caf\u00e9")}, {"a", std::int64_t{-3}},
-                                        {"m", 0.1}, {"b", std::vector<std::string>{"x", ""}}};
+  const std::vector<h5::Attribute> want{{"z", std::string("caf\u00e9")},
+                                        {"a", std::int64_t{-3}},
+                                        {"m", 0.1},
+                                        {"b", std::vector<std::string>{"x", ""}}};
   h5::NewFile file(path("a.h5"));
   for (const h5::Attribute& a : want) file.root().set(a.name, a.value);
   file.commit();
@@ -189,7 +203,10 @@ TEST_F(Hdf5, AttributesComeBackInTheOrderWritten) {
 }
 
 TEST_F(Hdf5, AFileWithoutCommitLeavesNothing) {
-  { h5::NewFile file(path("a.h5")); file.root().set("x", std::int64_t{1}); }
+  {
+    h5::NewFile file(path("a.h5"));
+    file.root().set("x", std::int64_t{1});
+  }
   EXPECT_TRUE(files().empty());
 }
 
@@ -216,7 +233,8 @@ TEST(RowChunk, IsWholeRowsOfAtMostAMebibyte) {
 TEST(Sha256, AgreesWithThePublishedExamples) {
   const auto hash = [](const std::string& text, std::size_t step) {
     Sha256 h;
-    for (std::size_t at = 0; at < text.size(); at += step) h.add(text.data() + at, std::min(step, text.size() - at));
+    for (std::size_t at = 0; at < text.size(); at += step)
+      h.add(text.data() + at, std::min(step, text.size() - at));
     return h.hex();
   };
   EXPECT_EQ(hash("", 1), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");

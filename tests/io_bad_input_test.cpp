@@ -41,7 +41,8 @@ void write_trace(const std::string& path, std::int64_t rows) {
   for (float& x : values) x = static_cast<float>(random()) * 0x1p-32f;
   TraceWriter writer(path, {0}, {{0}, {"L00.o/x"}, {1}}, {{"title", std::string("noise")}});
   TensorInfo info;
-  info.layer = "L00.o", info.operand = "x", info.dtype = "float32", info.rows = rows, info.cols = cols;
+  info.layer = "L00.o", info.operand = "x", info.dtype = "float32", info.rows = rows,
+  info.cols = cols;
   info.gemms = {{"fprop", 2}}, info.row_sampling = "first", info.rows_total = 2 * rows;
   writer.write_rows(writer.add(info), 0, 0, rows, values.data());
   writer.commit();
@@ -56,17 +57,23 @@ Results noise(std::size_t rows) {
 }
 
 TEST_F(BadInput, AFileThatIsNotThereIsNamedWithTheReason) {
-  EXPECT_TRUE(is_line_with(message_of<IoError>([&] { Trace t(path("no.h5")); }), {"no.h5", "No such file"}));
-  EXPECT_TRUE(is_line_with(message_of<IoError>([&] { read_results(path("")); }), {"is a directory"}));
-  EXPECT_TRUE(is_line_with(message_of<IoError>([&] { open_array(path("no.h5:x")); }), {"no.h5", "No such file"}));
+  EXPECT_TRUE(is_line_with(message_of<IoError>([&] { Trace t(path("no.h5")); }),
+                           {"no.h5", "No such file"}));
+  EXPECT_TRUE(
+      is_line_with(message_of<IoError>([&] { read_results(path("")); }), {"is a directory"}));
+  EXPECT_TRUE(is_line_with(message_of<IoError>([&] { open_array(path("no.h5:x")); }),
+                           {"no.h5", "No such file"}));
 }
 
 TEST_F(BadInput, AFileOfAnotherKindIsRefused) {
   write_bytes(path("a.h5"), "just some text");
-  EXPECT_TRUE(is_line_with(message_of<DataError>([&] { Trace t(path("a.h5")); }), {"a.h5", "not an HDF5 file"}));
+  EXPECT_TRUE(is_line_with(message_of<DataError>([&] { Trace t(path("a.h5")); }),
+                           {"a.h5", "not an HDF5 file"}));
   write_bytes(path("e.h5"), "");
-  EXPECT_TRUE(is_line_with(message_of<DataError>([&] { Trace t(path("e.h5")); }), {"e.h5", "not an HDF5 file"}));
-  EXPECT_TRUE(is_line_with(message_of<IoError>([&] { Trace t("/dev/null"); }), {"/dev/null", "not a regular file"}));
+  EXPECT_TRUE(is_line_with(message_of<DataError>([&] { Trace t(path("e.h5")); }),
+                           {"e.h5", "not an HDF5 file"}));
+  EXPECT_TRUE(is_line_with(message_of<IoError>([&] { Trace t("/dev/null"); }),
+                           {"/dev/null", "not a regular file"}));
 }
 
 TEST_F(BadInput, ATruncatedTraceIsRefusedWhereverItEnds) {
@@ -146,14 +153,18 @@ TEST_F(BadInput, VerifyFailsOnATraceThatContradictsItself) {
   info.layer = "L", info.operand = "x", info.dtype = "float32", info.rows = 1, info.cols = 4;
   writer.write_rows(writer.add(info), 0, 0, 1, values.data());
   writer.commit();
-  EXPECT_TRUE(is_line_with(message_of<DataError>([&] { run_trace({"verify", path("t.h5")}); }), {"t.h5", "1 of 2", "L/x", "copy"}));
+  EXPECT_TRUE(is_line_with(message_of<DataError>([&] {
+                             run_trace({"verify", path("t.h5")});
+                           }),
+                           {"t.h5", "1 of 2", "L/x", "copy"}));
 }
 
 TEST_F(BadOutput, AFullDiskLeavesTheOldFileAndNothingElse) {
   write_bytes(path("out.h5"), "old");
   for (const rlim_t limit : {0, 1000, 5000, 100000, 700000}) {
     const FileSizeLimit full(limit);
-    const std::string results = message_of<IoError>([&] { write_results(path("out.h5"), noise(100000), {}, true); });
+    const std::string results =
+        message_of<IoError>([&] { write_results(path("out.h5"), noise(100000), {}, true); });
     const std::string trace = message_of<IoError>([&] { write_trace(path("out.h5"), 1000); });
     EXPECT_TRUE(is_line_with(results, {"out.h5", "File too large"})) << limit;
     EXPECT_TRUE(is_line_with(trace, {"out.h5", "File too large"})) << limit;
@@ -167,29 +178,36 @@ TEST_F(BadOutput, AFullDiskLeavesTheOldFileAndNothingElse) {
 TEST_F(BadOutput, AFullDiskStopsPanelsAndTextToo) {
   const FileSizeLimit full(100000);
   const std::vector<float> values(1 << 20, 0.1f);
+  EXPECT_TRUE(
+      is_line_with(message_of<IoError>([&] {
+                     std::mt19937 random(1);
+                     std::vector<std::uint8_t> noise(1 << 20);
+                     for (auto& code : noise) code = static_cast<std::uint8_t>(random());
+                     ArrayFile file(path("a.h5"));
+                     const int array = file.add_codes("codes", e4m3, {1 << 10, 1 << 10}, "codes");
+                     for (int row = 0; row < 1024; ++row)
+                       file.write_rows(array, row, 1, noise.data() + 1024 * row);
+                     file.commit();
+                   }),
+                   {"a.h5", "File too large"}));
   EXPECT_TRUE(is_line_with(message_of<IoError>([&] {
-    std::mt19937 random(1);
-    std::vector<std::uint8_t> noise(1 << 20);
-    for (auto& code : noise) code = static_cast<std::uint8_t>(random());
-    ArrayFile file(path("a.h5"));
-    const int array = file.add_codes("codes", e4m3, {1 << 10, 1 << 10}, "codes");
-    for (int row = 0; row < 1024; ++row) file.write_rows(array, row, 1, noise.data() + 1024 * row);
-    file.commit();
-  }), {"a.h5", "File too large"}));
-  EXPECT_TRUE(is_line_with(message_of<IoError>([&] {
-    OutputFile file(path("a.csv"));
-    file.write(std::string(200000, 'x'));
-    file.commit();
-  }), {"a.csv", "File too large", "ulimit"}));
+                             OutputFile file(path("a.csv"));
+                             file.write(std::string(200000, 'x'));
+                             file.commit();
+                           }),
+                           {"a.csv", "File too large", "ulimit"}));
   EXPECT_TRUE(files().empty());
 }
 
 TEST_F(BadOutput, AFolderOrADeviceIsNotReplaced) {
   EXPECT_TRUE(is_line_with(message_of<IoError>([&] { OutputFile file(path("")); }), {"directory"}));
-  EXPECT_TRUE(is_line_with(message_of<IoError>([&] { OutputFile file("/dev/full"); }), {"/dev/full", "not a regular file"}));
-  EXPECT_TRUE(is_line_with(message_of<IoError>([&] { OutputFile file(path("no/such/a.h5")); }), {"no/such/a.h5", "No such file"}));
+  EXPECT_TRUE(is_line_with(message_of<IoError>([&] { OutputFile file("/dev/full"); }),
+                           {"/dev/full", "not a regular file"}));
+  EXPECT_TRUE(is_line_with(message_of<IoError>([&] { OutputFile file(path("no/such/a.h5")); }),
+                           {"no/such/a.h5", "No such file"}));
   write_bytes(path("file"), "");
-  EXPECT_TRUE(is_line_with(message_of<IoError>([&] { h5::NewFile file(path("file/a.h5")); }), {"file/a.h5", "Not a directory"}));
+  EXPECT_TRUE(is_line_with(message_of<IoError>([&] { h5::NewFile file(path("file/a.h5")); }),
+                           {"file/a.h5", "Not a directory"}));
   EXPECT_THROW(OutputFile(""), UsageError);
 }
 

@@ -22,7 +22,8 @@ Table every_kind() {
   t.add<std::uint64_t>("n", "1", "elements") = {0, 1, UINT64_MAX};
   t.add<double>("sqnr_db", "dB", "signal to noise") = {31.25, INFINITY, NAN};
   t.add<float>("amax", "1", "largest magnitude") = {0.1f, 1e-45f, -INFINITY};
-  t.add<std::uint64_t>("hist", "1", "exponents", {"exponent", "exponent of the value", {-2, -1}}) = {1, 2, 3, 4, 5, 6};
+  t.add<std::uint64_t>("hist", "1", "exponents",
+                       {"exponent", "exponent of the value", {-2, -1}}) = {1, 2, 3, 4, 5, 6};
   return t;
 }
 
@@ -65,13 +66,15 @@ TEST_F(ResultFile, TablesReadBackTheSame) {
   EXPECT_EQ(got.column("hist").axis->name, "exponent");
   EXPECT_EQ(back.tables[1].name, "runs/0/stats");
   EXPECT_EQ(back.tables[2].rows(), 0u);
-  EXPECT_EQ(std::get<std::vector<std::string>>(back.tables[3].column("name").values)[0], "smollm2.h5");
+  EXPECT_EQ(std::get<std::vector<std::string>>(back.tables[3].column("name").values)[0],
+            "smollm2.h5");
 }
 
 TEST_F(ResultFile, FloatsKeepTheirBits) {
   write_results(path("r.h5"), example(), here, true);
   const Table table = read_results(path("r.h5")).tables[0];
-  EXPECT_TRUE(same_bits({0.1f, 1e-45f, -INFINITY}, std::get<std::vector<float>>(table.column("amax").values)));
+  EXPECT_TRUE(same_bits({0.1f, 1e-45f, -INFINITY},
+                        std::get<std::vector<float>>(table.column("amax").values)));
 }
 
 TEST_F(ResultFile, ReproducibleFilesAreTheSameBytesWhateverTheRun) {
@@ -115,19 +118,23 @@ TEST_F(ResultFile, ManyRowsAreCompressedAndReadBack) {
   for (int i = 0; i < 300000; ++i) values.push_back(i % 7);
   write_results(path("r.h5"), results, {}, true);
   EXPECT_LT(std::filesystem::file_size(path("r.h5")), 300000u * 2);
-  EXPECT_TRUE(same_bits(values, std::get<std::vector<double>>(read_results(path("r.h5")).tables[0].column("x").values)));
+  EXPECT_TRUE(same_bits(values, std::get<std::vector<double>>(
+                                    read_results(path("r.h5")).tables[0].column("x").values)));
 }
 
 TEST_F(ResultFile, ColumnsOfDifferentLengthAreAFaultAndNothingIsWritten) {
   Results results = example();
   results.tables[0].add<double>("short", "1", "") = {1};
-  EXPECT_TRUE(is_line_with(message_of<std::invalid_argument>([&] { write_results(path("r.h5"), results, here, true); }),
-                           {"'results'", "'short'", "1 values", "3"}));
+  EXPECT_TRUE(is_line_with(
+      message_of<std::invalid_argument>([&] { write_results(path("r.h5"), results, here, true); }),
+      {"'results'", "'short'", "1 values", "3"}));
   EXPECT_TRUE(files().empty());
 }
 
 TEST_F(ResultFile, AnotherFileIsRefused) {
-  EXPECT_TRUE(is_line_with(message_of<DataError>([] { read_results(std::string(FP8SCOPE_SOURCE) + "/tests/data/types.h5"); }),
+  EXPECT_TRUE(is_line_with(message_of<DataError>([] {
+                             read_results(std::string(FP8SCOPE_SOURCE) + "/tests/data/types.h5");
+                           }),
                            {"types.h5", "not a result file"}));
 }
 
@@ -187,8 +194,10 @@ TEST(PrintTable, AnEmptyTableHasItsHeading) {
 }
 
 TEST(Table, AnUnknownColumnOrStyleListsThoseThereAre) {
-  EXPECT_TRUE(is_line_with(message_of<UnknownName>([] { every_kind().column("sqnr_bd"); }), {"did you mean 'sqnr_db'"}));
-  EXPECT_TRUE(is_line_with(message_of<UnknownName>([] { parse_table_style("xml"); }), {"text, csv, json, md"}));
+  EXPECT_TRUE(is_line_with(message_of<UnknownName>([] { every_kind().column("sqnr_bd"); }),
+                           {"did you mean 'sqnr_db'"}));
+  EXPECT_TRUE(is_line_with(message_of<UnknownName>([] { parse_table_style("xml"); }),
+                           {"text, csv, json, md"}));
 }
 
 TEST(Table, ReferencesToColumnsStayValid) {

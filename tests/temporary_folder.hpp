@@ -57,7 +57,8 @@ std::string message_of(Call call) {
 }
 
 /// One line that holds the words.
-inline testing::AssertionResult is_line_with(const std::string& text, const std::vector<std::string>& words) {
+inline testing::AssertionResult is_line_with(const std::string& text,
+                                             const std::vector<std::string>& words) {
   if (text.empty() || text.find('\n') != std::string::npos)
     return testing::AssertionFailure() << "not one line: '" << text << "'";
   for (const std::string& word : words)
