@@ -14,13 +14,24 @@ namespace fp8scope {
 
 namespace {
 
-std::int64_t last_extent(const std::vector<std::int64_t>& shape) { return shape.empty() ? 1 : shape.back(); }
+std::int64_t last_extent(const std::vector<std::int64_t>& shape) {
+  return shape.empty() ? 1 : shape.back();
+}
 
 /// The format that a program's or torch's name means. Throws UnknownName.
 Format format_of(std::string_view encoding) {
   for (const NamedFormat& row : formats)
     if (!row.torch_name.empty() && row.torch_name == encoding) return row.format;
   return parse_format(encoding);
+}
+
+/// As format_of(), for a name that a file gives: an unknown one is the file's fault.
+Format stored_format(std::string_view encoding, const std::string& where) {
+  try {
+    return format_of(encoding);
+  } catch (const std::invalid_argument& error) {
+    throw DataError(fmt::format("{}: attribute 'encoding': {}", where, error.what()));
+  }
 }
 
 h5::Type code_type(const Format& format) {
@@ -48,7 +59,8 @@ void look_up(const std::vector<float>& values, const void* stored, std::int64_t 
 
 void widen_bf16(const void* stored, std::int64_t count, float* out) {
   const auto* bits = static_cast<const std::uint16_t*>(stored);
-  for (std::int64_t i = 0; i < count; ++i) out[i] = std::bit_cast<float>(std::uint32_t{bits[i]} << 16);
+  for (std::int64_t i = 0; i < count; ++i)
+    out[i] = std::bit_cast<float>(std::uint32_t{bits[i]} << 16);
 }
 
 h5::Type stored_type(NpyType type) {
@@ -69,8 +81,10 @@ class NpyArray : public ArrayReader {
   NpyArray(const std::string& path, std::string_view encoding)
       : npy_(path), decoder_(stored_type(npy_.type()), encoding, fmt::format("'{}'", path)) {
     if (encoding.empty() && (npy_.type() == NpyType::v1 || npy_.type() == NpyType::v2))
-      throw DataError(fmt::format("'{}': elements of type {} have no meaning of their own; state it, "
-                                  "for instance bf16 or e4m3", path, npy_descr(npy_.type())));
+      throw DataError(
+          fmt::format("'{}': elements of type {} have no meaning of their own; state it, "
+                      "for instance bf16 or e4m3",
+                      path, npy_descr(npy_.type())));
   }
   const std::vector<std::int64_t>& shape() const override { return npy_.shape(); }
   std::string dtype() const override { return decoder_.name(); }
@@ -127,29 +141,37 @@ std::int64_t ArrayReader::cols() const { return last_extent(shape()); }
 std::string array_file(const std::string& name) { return name.substr(0, colon_of(name)); }
 
 std::unique_ptr<ArrayReader> open_array(const std::string& name, std::string_view encoding) {
+  if (!encoding.empty()) format_of(encoding);  // an unknown one is the user's fault
   if (name.ends_with(".npy")) return std::make_unique<NpyArray>(name, encoding);
   const std::size_t colon = colon_of(name);
   if (colon == std::string::npos || colon + 1 == name.size())
-    throw UsageError(fmt::format("'{}' is not the name of an array; write IN.npy or IN.h5:DATASET", name));
+    throw UsageError(
+        fmt::format("'{}' is not the name of an array; write IN.npy or IN.h5:DATASET", name));
   const h5::Group root = h5::open_file(name.substr(0, colon));
   return std::make_unique<Hdf5Array>(root.dataset(name.substr(colon + 1)), encoding);
 }
 
-ElementDecoder::ElementDecoder(h5::Type type, std::string_view encoding, const std::string& where) : type_(type) {
+ElementDecoder::ElementDecoder(h5::Type type, std::string_view encoding, const std::string& where)
+    : type_(type) {
   const bool is_code = type == h5::Type::u8 || type == h5::Type::u16 || type == h5::Type::u32;
   if (!encoding.empty()) {
-    format_ = format_of(encoding);
+    format_ = stored_format(encoding, where);
     codes_ = is_code && code_type(format_) == type;
-    const bool same = (type == h5::Type::bf16 && format_ == bf16) || (type == h5::Type::fp16 && format_ == fp16);
+    const bool same =
+        (type == h5::Type::bf16 && format_ == bf16) || (type == h5::Type::fp16 && format_ == fp16);
     if (!codes_ && !same)
-      throw DataError(fmt::format("{}: holds {}, which cannot be codes of {}", where, h5::type_name(type), encoding));
+      throw DataError(fmt::format("{}: holds {}, which cannot be codes of {}", where,
+                                  h5::type_name(type), encoding));
   } else if (type == h5::Type::bf16 || type == h5::Type::fp16) {
     format_ = type == h5::Type::bf16 ? bf16 : fp16;
-  } else if (type != h5::Type::f32 && type != h5::Type::f64 && type != h5::Type::u8 && type != h5::Type::u16) {
-    throw DataError(fmt::format("{}: holds {}; expected bfloat16, float16, float32, float64, uint8 or uint16",
-                                where, h5::type_name(type)));
+  } else if (type != h5::Type::f32 && type != h5::Type::f64 && type != h5::Type::u8 &&
+             type != h5::Type::u16) {
+    throw DataError(
+        fmt::format("{}: holds {}; expected bfloat16, float16, float32, float64, uint8 or uint16",
+                    where, h5::type_name(type)));
   }
-  if ((codes_ && type != h5::Type::u32 && format_ != bf16) || type == h5::Type::fp16) values_ = all_values(format_);
+  if ((codes_ && type != h5::Type::u32 && format_ != bf16) || type == h5::Type::fp16)
+    values_ = all_values(format_);
 }
 
 std::string ElementDecoder::name() const {
@@ -167,7 +189,9 @@ void ElementDecoder::decode(const void* stored, std::int64_t count, float* out) 
     return;
   }
   switch (type_) {
-    case h5::Type::f32: std::memcpy(out, stored, static_cast<std::size_t>(count) * sizeof(float)); return;
+    case h5::Type::f32:
+      std::memcpy(out, stored, static_cast<std::size_t>(count) * sizeof(float));
+      return;
     case h5::Type::f64: return convert<double>(stored, count, out);
     case h5::Type::u8: return convert<std::uint8_t>(stored, count, out);
     default: return convert<std::uint16_t>(stored, count, out);
@@ -175,7 +199,8 @@ void ElementDecoder::decode(const void* stored, std::int64_t count, float* out) 
 }
 
 int ArrayFile::add(const std::string& name, h5::Type type, const h5::Shape& shape) {
-  arrays_.push_back(file_.root().create_dataset(name, type, shape, {h5::row_chunk(shape, h5::type_bytes(type)), 1}));
+  arrays_.push_back(file_.root().create_dataset(name, type, shape,
+                                                {h5::row_chunk(shape, h5::type_bytes(type)), 1}));
   return static_cast<int>(arrays_.size()) - 1;
 }
 
@@ -204,23 +229,29 @@ void ArrayFile::set(int array, const std::string& attribute, const h5::Value& va
   arrays_.at(static_cast<std::size_t>(array)).set(attribute, value);
 }
 
-void ArrayFile::set_root(const std::string& attribute, const h5::Value& value) { file_.root().set(attribute, value); }
+void ArrayFile::set_root(const std::string& attribute, const h5::Value& value) {
+  file_.root().set(attribute, value);
+}
 
-void ArrayFile::write(int array, h5::Type type, std::int64_t first, std::int64_t count, const void* values) {
+void ArrayFile::write(int array, h5::Type type, std::int64_t first, std::int64_t count,
+                      const void* values) {
   h5::Dataset& dataset = arrays_.at(static_cast<std::size_t>(array));
   if (dataset.type() != type)
-    throw std::invalid_argument(fmt::format("{}: holds {}, not {}", dataset.where(), h5::type_name(dataset.type()),
-                                            h5::type_name(type)));
+    throw std::invalid_argument(fmt::format("{}: holds {}, not {}", dataset.where(),
+                                            h5::type_name(dataset.type()), h5::type_name(type)));
   dataset.write_rows(first, count, values);
 }
 
-void ArrayFile::write_rows(int array, std::int64_t first, std::int64_t count, const std::uint8_t* values) {
+void ArrayFile::write_rows(int array, std::int64_t first, std::int64_t count,
+                           const std::uint8_t* values) {
   write(array, h5::Type::u8, first, count, values);
 }
-void ArrayFile::write_rows(int array, std::int64_t first, std::int64_t count, const std::uint16_t* values) {
+void ArrayFile::write_rows(int array, std::int64_t first, std::int64_t count,
+                           const std::uint16_t* values) {
   write(array, h5::Type::u16, first, count, values);
 }
-void ArrayFile::write_rows(int array, std::int64_t first, std::int64_t count, const std::uint32_t* values) {
+void ArrayFile::write_rows(int array, std::int64_t first, std::int64_t count,
+                           const std::uint32_t* values) {
   write(array, h5::Type::u32, first, count, values);
 }
 void ArrayFile::write_rows(int array, std::int64_t first, std::int64_t count, const float* values) {

@@ -32,9 +32,9 @@ class ArrayReader {
 
 /// Opens "IN.npy" or "IN.h5:DATASET".
 ///
-/// `encoding` states what 8- or 16-bit elements encode (a format's name or its torch name), for files
-/// that do not say so themselves: ml_dtypes arrays in .npy, codes without an `encoding` attribute.
-/// Throws UsageError if the name is neither, IoError, DataError.
+/// `encoding` states what 8- or 16-bit elements encode (a format's name or its torch name), for
+/// files that do not say so themselves: ml_dtypes arrays in .npy, codes without an `encoding`
+/// attribute. Throws UsageError if the name is neither, IoError, DataError.
 std::unique_ptr<ArrayReader> open_array(const std::string& name, std::string_view encoding = "");
 
 /// The path part of "IN.h5:DATASET", all of "IN.npy".
@@ -43,8 +43,8 @@ std::string array_file(const std::string& name);
 /// Decodes stored elements to binary32.
 class ElementDecoder {
  public:
-  /// Throws DataError(`where`...) if neither the stored type nor the encoding is one of floats, or if
-  /// they contradict each other.
+  /// Throws DataError(`where`...) if neither the stored type nor the encoding is one of floats, or
+  /// if they contradict each other.
   ElementDecoder(h5::Type type, std::string_view encoding, const std::string& where);
   std::size_t bytes() const { return h5::type_bytes(type_); }
   std::string name() const;

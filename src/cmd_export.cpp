@@ -18,7 +18,8 @@ int run_export(const Args& args) {
   options.flag("list", "print the names of the tables and stop");
   if (!options.parse(args)) return 0;
   const std::string& path = options.words()[0];
-  const TableStyle style = parse_table_style(options.has("list") ? "text" : options.required("format"));
+  const TableStyle style =
+      parse_table_style(options.has("list") ? "text" : options.required("format"));
   const auto output = options.text("output");
   if (output) require_other_file(*output, path);
 
@@ -30,7 +31,8 @@ int run_export(const Args& args) {
       text += fmt::format("{:16} {:>8} rows  {}\n", table.name, table.rows(), table.long_name);
   } else {
     const auto name = options.text("table");
-    text = print_table(name ? by_name(results.tables, *name, "table") : results.tables.front(), style);
+    text =
+        print_table(name ? by_name(results.tables, *name, "table") : results.tables.front(), style);
   }
   if (!output) return fmt::print("{}", text), 0;
   OutputFile file(*output);

@@ -16,7 +16,8 @@ namespace {
 
 std::string joined_gemms(const TensorInfo& info) {
   std::string text;
-  for (const GemmUse& use : info.gemms) text += fmt::format("{}{}:{}", text.empty() ? "" : ",", use.gemm, use.axis);
+  for (const GemmUse& use : info.gemms)
+    text += fmt::format("{}{}:{}", text.empty() ? "" : ",", use.gemm, use.axis);
   return text;
 }
 
@@ -28,12 +29,15 @@ Table list_tensors(const Trace& trace) {
   auto& steps = table.add<std::int64_t>("steps", "1", "stored steps");
   auto& rows = table.add<std::int64_t>("rows", "1", "rows of a step");
   auto& cols = table.add<std::int64_t>("cols", "1", "columns");
-  auto& sampling = table.add<std::string>("rows_of", "1", "how the rows were sampled, and of how many");
-  auto& gemms = table.add<std::string>("gemms", "1", "products that read it, with the contraction axis");
+  auto& sampling =
+      table.add<std::string>("rows_of", "1", "how the rows were sampled, and of how many");
+  auto& gemms =
+      table.add<std::string>("gemms", "1", "products that read it, with the contraction axis");
   for (const TensorInfo& info : trace.tensors()) {
     name.push_back(info.name()), dtype.push_back(info.dtype), steps.push_back(info.steps);
     rows.push_back(info.rows), cols.push_back(info.cols), gemms.push_back(joined_gemms(info));
-    sampling.push_back(fmt::format("{} of {}{}", info.row_sampling, info.rows_total, info.constant ? ", constant" : ""));
+    sampling.push_back(fmt::format("{} of {}{}", info.row_sampling, info.rows_total,
+                                   info.constant ? ", constant" : ""));
   }
   return table;
 }
@@ -48,17 +52,21 @@ Table history_statistics(const Trace& trace) {
   auto& median = table.add<float>("amax_median", "1", "median amax");
   auto& most = table.add<float>("amax_max", "1", "largest amax");
   auto& at = table.add<std::int64_t>("max_at_step", "1", "step of the largest amax");
-  auto& recorded = table.add<std::string>("recorded", "1", "whether the tensor itself is in the file");
+  auto& recorded =
+      table.add<std::string>("recorded", "1", "whether the tensor itself is in the file");
   for (std::size_t k = 0; k < history.slot.size(); ++k) {
     std::vector<float> column;
     for (std::size_t t = 0; t < history.step.size(); ++t) column.push_back(history.at(t, k));
     const auto top = std::ranges::max_element(column);
     slot.push_back(history.slot[k]), steps.push_back(std::ssize(column));
-    at.push_back(column.empty() ? -1 : history.step[static_cast<std::size_t>(top - column.begin())]);
+    at.push_back(column.empty() ? -1
+                                : history.step[static_cast<std::size_t>(top - column.begin())]);
     std::ranges::sort(column);
-    least.push_back(column.empty() ? NAN : column.front()), most.push_back(column.empty() ? NAN : column.back());
+    least.push_back(column.empty() ? NAN : column.front()),
+        most.push_back(column.empty() ? NAN : column.back());
     median.push_back(column.empty() ? NAN : column[(column.size() - 1) / 2]);
-    const bool here = std::ranges::any_of(trace.tensors(), [&](const TensorInfo& i) { return i.name() == history.slot[k]; });
+    const bool here = std::ranges::any_of(
+        trace.tensors(), [&](const TensorInfo& i) { return i.name() == history.slot[k]; });
     recorded.push_back(here ? "yes" : "no");
   }
   return table;
@@ -72,12 +80,14 @@ std::string step_range(const std::vector<std::int64_t>& steps) {
 /// What the file says of itself, a line each.
 void print_attributes(const Trace& trace) {
   for (const h5::Attribute& a : trace.attributes())
-    std::visit([&](const auto& value) {
-      if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::vector<std::string>>)
-        fmt::print("{:28} {}\n", a.name, fmt::join(value, ", "));
-      else
-        fmt::print("{:28} {}\n", a.name, value);
-    }, a.value);
+    std::visit(
+        [&](const auto& value) {
+          if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::vector<std::string>>)
+            fmt::print("{:28} {}\n", a.name, fmt::join(value, ", "));
+          else
+            fmt::print("{:28} {}\n", a.name, value);
+        },
+        a.value);
   fmt::print("{:28} {}\n", "recorded steps", step_range(trace.steps()));
   fmt::print("{:28} {}\n\n", "history steps", step_range(trace.history().step));
 }
@@ -100,13 +110,15 @@ int check(const Trace& trace, TableStyle style) {
   auto& verdict = table.add<std::string>("verdict", "1", "good or bad");
   auto& message = table.add<std::string>("message", "1", "what was compared");
   for (const TraceCheck& c : checks)
-    tensor.push_back(c.what), verdict.push_back(c.good ? "good" : "bad"), message.push_back(c.message);
+    tensor.push_back(c.what), verdict.push_back(c.good ? "good" : "bad"),
+        message.push_back(c.message);
   fmt::print("{}", print_table(table, style));
   const auto bad = std::ranges::find(checks, false, &TraceCheck::good);
   if (bad == checks.end()) return 0;
-  throw DataError(fmt::format("'{}': {} of {} checks failed, the first: {}: {}; copy the file again", trace.path(),
-                              std::ranges::count(checks, false, &TraceCheck::good), checks.size(), bad->what,
-                              bad->message));
+  throw DataError(
+      fmt::format("'{}': {} of {} checks failed, the first: {}: {}; copy the file again",
+                  trace.path(), std::ranges::count(checks, false, &TraceCheck::good), checks.size(),
+                  bad->what, bad->message));
 }
 
 struct Action {

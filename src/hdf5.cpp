@@ -17,10 +17,12 @@ struct TypeRow {
 };
 
 constexpr TypeRow types[] = {
-    {Type::bf16, "bfloat16", 2}, {Type::fp16, "float16", 2}, {Type::f32, "float32", 4},
-    {Type::f64, "float64", 8},   {Type::u8, "uint8", 1},     {Type::u16, "uint16", 2},
-    {Type::u32, "uint32", 4},    {Type::u64, "uint64", 8},   {Type::i8, "int8", 1},
-    {Type::i16, "int16", 2},     {Type::i32, "int32", 4},    {Type::i64, "int64", 8},
+    {Type::bf16, "bfloat16", 2}, {Type::fp16, "float16", 2},
+    {Type::f32, "float32", 4},   {Type::f64, "float64", 8},
+    {Type::u8, "uint8", 1},      {Type::u16, "uint16", 2},
+    {Type::u32, "uint32", 4},    {Type::u64, "uint64", 8},
+    {Type::i8, "int8", 1},       {Type::i16, "int16", 2},
+    {Type::i32, "int32", 4},     {Type::i64, "int64", 8},
     {Type::text, "text", 0},     {Type::other, "an unsupported type", 0},
 };
 

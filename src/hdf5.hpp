@@ -96,7 +96,8 @@ class Dataset : public Object {
   /// Extents of a chunk; empty if the dataset is not chunked.
   const Shape& chunk() const { return chunk_; }
 
-  /// Reads the block [start, start + count) into `out`, whose element type must be type() in memory.
+  /// Reads the block [start, start + count) into `out`, whose element type must be type() in
+  /// memory.
   ///
   /// out  [product of count]
   void read(const Shape& start, const Shape& count, void* out) const;
@@ -154,9 +155,10 @@ class Group : public Object {
   bool has(const std::string& path) const;
   Group group(const std::string& path) const;
   Dataset dataset(const std::string& path) const;
-  /// In the order created where the file keeps it, else by name. Throws DataError at a link that is
-  /// not a hard one.
-  std::vector<Entry> entries() const;
+  /// In the order created where the file keeps it, else by name. At a link that is not a hard one,
+  /// throws DataError or goes on, as `links` says.
+  enum class Links { refuse, skip };
+  std::vector<Entry> entries(Links links = Links::refuse) const;
 
   /// Missing groups on the way are created.
   Group create_group(const std::string& path);

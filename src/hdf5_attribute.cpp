@@ -10,8 +10,13 @@ namespace {
 
 /// Those that H5DS writes; they mean nothing to a reader of provenance.
 bool is_bookkeeping(std::string_view name) {
-  constexpr std::string_view names[] = {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST",
-                                        "DIMENSION_LABELS", "_Netcdf4Dimid", "_Netcdf4Coordinates"};
+  constexpr std::string_view names[] = {"CLASS",
+                                        "NAME",
+                                        "DIMENSION_LIST",
+                                        "REFERENCE_LIST",
+                                        "DIMENSION_LABELS",
+                                        "_Netcdf4Dimid",
+                                        "_Netcdf4Coordinates"};
   return std::ranges::find(names, name) != std::end(names);
 }
 
@@ -74,7 +79,8 @@ std::vector<Attribute> Object::attributes() const {
   std::vector<Attribute> result;
   for (const std::string& name : names) {
     if (is_bookkeeping(name)) continue;
-    const Id attribute(check_data(H5Aopen(id(), name.c_str(), H5P_DEFAULT), where(), "open an attribute"));
+    const Id attribute(
+        check_data(H5Aopen(id(), name.c_str(), H5P_DEFAULT), where(), "open an attribute"));
     if (auto value = read_value(attribute.get(), where())) result.push_back({name, *value});
   }
   return result;
@@ -82,7 +88,8 @@ std::vector<Attribute> Object::attributes() const {
 
 std::optional<std::string> Object::text(const std::string& name) const {
   if (!has_attribute(name)) return {};
-  const Id attribute(check_data(H5Aopen(id(), name.c_str(), H5P_DEFAULT), where(), "open an attribute"));
+  const Id attribute(
+      check_data(H5Aopen(id(), name.c_str(), H5P_DEFAULT), where(), "open an attribute"));
   const auto value = read_value(attribute.get(), where());
   if (value && std::holds_alternative<std::string>(*value)) return std::get<std::string>(*value);
   throw DataError(fmt::format("{}: attribute '{}' is not text", where(), name));
@@ -90,7 +97,8 @@ std::optional<std::string> Object::text(const std::string& name) const {
 
 std::optional<std::int64_t> Object::integer(const std::string& name) const {
   if (!has_attribute(name)) return {};
-  const Id attribute(check_data(H5Aopen(id(), name.c_str(), H5P_DEFAULT), where(), "open an attribute"));
+  const Id attribute(
+      check_data(H5Aopen(id(), name.c_str(), H5P_DEFAULT), where(), "open an attribute"));
   const auto value = read_value(attribute.get(), where());
   if (value && std::holds_alternative<std::int64_t>(*value)) return std::get<std::int64_t>(*value);
   throw DataError(fmt::format("{}: attribute '{}' is not an integer", where(), name));

@@ -35,16 +35,20 @@ void refuse_filters(hid_t plist, const std::string& where) {
     std::size_t values = 0;
     const auto filter = H5Pget_filter2(plist, static_cast<unsigned>(i), &flags, &values, nullptr, 0,
                                        nullptr, nullptr);
-    if (filter != H5Z_FILTER_DEFLATE && filter != H5Z_FILTER_SHUFFLE && filter != H5Z_FILTER_FLETCHER32)
-      throw DataError(fmt::format("{}: filter {} is not accepted; rewrite the file with "
-                                  "'h5repack -f SHUF -f GZIP=1'", where, static_cast<int>(filter)));
+    if (filter != H5Z_FILTER_DEFLATE && filter != H5Z_FILTER_SHUFFLE &&
+        filter != H5Z_FILTER_FLETCHER32)
+      throw DataError(
+          fmt::format("{}: filter {} is not accepted; rewrite the file with "
+                      "'h5repack -f SHUF -f GZIP=1'",
+                      where, static_cast<int>(filter)));
   }
 }
 
 /// Refuses data that would come from other files.
 void refuse_foreign_data(hid_t plist, const std::string& where) {
   if (H5Pget_layout(plist) == H5D_VIRTUAL)
-    throw DataError(where + ": is a virtual dataset, which reads other files; copy the data with h5repack");
+    throw DataError(where +
+                    ": is a virtual dataset, which reads other files; copy the data with h5repack");
   if (H5Pget_external_count(plist) > 0)
     throw DataError(where + ": keeps its data in another file; copy the data with h5repack");
 }
@@ -55,8 +59,10 @@ void refuse_missing_data(hid_t dataset, const Shape& shape, const Shape& chunk, 
   const double logical = static_cast<double>(element_count(shape)) * static_cast<double>(bytes);
   if (logical == 0) return;
   if (static_cast<double>(H5Dget_storage_size(dataset)) * most_inflation < logical)
-    throw DataError(fmt::format("{}: declares {} elements but holds almost no data; the file is "
-                                "incomplete", where, shape_text(shape)));
+    throw DataError(
+        fmt::format("{}: declares {} elements but holds almost no data; the file is "
+                    "incomplete",
+                    where, shape_text(shape)));
   if (chunk.empty()) return;
   hsize_t stored = 0, expected = 1;
   for (std::size_t axis = 0; axis < shape.size(); ++axis)
@@ -70,19 +76,37 @@ void refuse_missing_data(hid_t dataset, const Shape& shape, const Shape& chunk, 
 
 template <class T>
 Type native();
-template <> Type native<std::int64_t>() { return Type::i64; }
-template <> Type native<std::uint64_t>() { return Type::u64; }
-template <> Type native<float>() { return Type::f32; }
-template <> Type native<double>() { return Type::f64; }
-template <> Type native<std::string>() { return Type::text; }
+template <>
+Type native<std::int64_t>() {
+  return Type::i64;
+}
+template <>
+Type native<std::uint64_t>() {
+  return Type::u64;
+}
+template <>
+Type native<float>() {
+  return Type::f32;
+}
+template <>
+Type native<double>() {
+  return Type::f64;
+}
+template <>
+Type native<std::string>() {
+  return Type::text;
+}
 
 /// Whether every value of `from` is one of `to`.
 bool fits(Type from, Type to) {
-  const auto any = [&](std::initializer_list<Type> list) { return std::ranges::find(list, from) != list.end(); };
+  const auto any = [&](std::initializer_list<Type> list) {
+    return std::ranges::find(list, from) != list.end();
+  };
   if (from == to) return true;
   if (to == Type::i64) return any({Type::u8, Type::u16, Type::u32, Type::i8, Type::i16, Type::i32});
   if (to == Type::u64) return any({Type::u8, Type::u16, Type::u32});
-  if (to == Type::f64) return any({Type::f32, Type::u8, Type::u16, Type::u32, Type::i8, Type::i16, Type::i32});
+  if (to == Type::f64)
+    return any({Type::f32, Type::u8, Type::u16, Type::u32, Type::i8, Type::i16, Type::i32});
   return to == Type::f32 && any({Type::u8, Type::u16, Type::i8, Type::i16});
 }
 
@@ -93,10 +117,12 @@ struct Selection {
       : file(check_data(H5Dget_space(dataset), where, "select")) {
     const auto first = extents(start), extent = extents(count);
     if (!extent.empty())
-      check_data(H5Sselect_hyperslab(file.get(), H5S_SELECT_SET, first.data(), nullptr, extent.data(),
-                                     nullptr), where, "select");
-    memory = Id(extent.empty() ? H5Screate(H5S_SCALAR)
-                               : H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr));
+      check_data(H5Sselect_hyperslab(file.get(), H5S_SELECT_SET, first.data(), nullptr,
+                                     extent.data(), nullptr),
+                 where, "select");
+    memory = Id(extent.empty()
+                    ? H5Screate(H5S_SCALAR)
+                    : H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr));
   }
 };
 
@@ -108,7 +134,8 @@ void for_each_box(const Shape& shape, std::int64_t first, std::int64_t rows, Vis
   for (std::int64_t row = first; row < first + rows;) {
     Shape start(shape.size(), 0), count(shape.size(), 1);
     std::int64_t index = row;
-    for (std::size_t axis = row_axis + 1; axis-- > 0; index /= shape[axis]) start[axis] = index % shape[axis];
+    for (std::size_t axis = row_axis + 1; axis-- > 0; index /= shape[axis])
+      start[axis] = index % shape[axis];
     count[row_axis] = std::min(shape[row_axis] - start[row_axis], first + rows - row);
     count.back() = shape.back();
     visit(start, count, row);
@@ -141,7 +168,8 @@ Dataset::Dataset(Id id, std::string file, std::string path)
   refuse_foreign_data(plist.get(), where());
   if (H5Pget_layout(plist.get()) == H5D_CHUNKED) {
     std::vector<hsize_t> dims(shape_.size());
-    check_data(H5Pget_chunk(plist.get(), static_cast<int>(dims.size()), dims.data()), where(), "read the layout");
+    check_data(H5Pget_chunk(plist.get(), static_cast<int>(dims.size()), dims.data()), where(),
+               "read the layout");
     chunk_.assign(dims.begin(), dims.end());
   }
   refuse_filters(plist.get(), where());
@@ -157,44 +185,54 @@ void Dataset::read(const Shape& start, const Shape& count, void* out) const {
   if (element_count(count) == 0) return;
   const Selection selection(id(), start, count, where());
   check_data(H5Dread(id(), element_type(type_).get(), selection.memory.get(), selection.file.get(),
-                     H5P_DEFAULT, out), where(), "read the data");
+                     H5P_DEFAULT, out),
+             where(), "read the data");
 }
 
 void Dataset::write(const Shape& start, const Shape& count, const void* values) {
   if (element_count(count) == 0) return;
   const Selection selection(id(), start, count, where());
   check_io(H5Dwrite(id(), element_type(type_).get(), selection.memory.get(), selection.file.get(),
-                    H5P_DEFAULT, values), where(), "write the data");
+                    H5P_DEFAULT, values),
+           where(), "write the data");
 }
 
 void Dataset::read_rows(std::int64_t first, std::int64_t count, void* out) const {
-  const std::size_t row_bytes = type_bytes(type_) * static_cast<std::size_t>(shape_.empty() ? 1 : shape_.back());
+  const std::size_t row_bytes =
+      type_bytes(type_) * static_cast<std::size_t>(shape_.empty() ? 1 : shape_.back());
   for_each_box(shape_, first, count, [&](const Shape& start, const Shape& box, std::int64_t row) {
-    read(start, box, static_cast<std::byte*>(out) + static_cast<std::size_t>(row - first) * row_bytes);
+    read(start, box,
+         static_cast<std::byte*>(out) + static_cast<std::size_t>(row - first) * row_bytes);
   });
 }
 
 void Dataset::write_rows(std::int64_t first, std::int64_t count, const void* values) {
-  const std::size_t row_bytes = type_bytes(type_) * static_cast<std::size_t>(shape_.empty() ? 1 : shape_.back());
+  const std::size_t row_bytes =
+      type_bytes(type_) * static_cast<std::size_t>(shape_.empty() ? 1 : shape_.back());
   for_each_box(shape_, first, count, [&](const Shape& start, const Shape& box, std::int64_t row) {
-    write(start, box, static_cast<const std::byte*>(values) + static_cast<std::size_t>(row - first) * row_bytes);
+    write(
+        start, box,
+        static_cast<const std::byte*>(values) + static_cast<std::size_t>(row - first) * row_bytes);
   });
 }
 
 template <class T>
 std::vector<T> Dataset::values() const {
   if (!fits(type_, native<T>()))
-    throw DataError(fmt::format("{}: holds {}, expected {}", where(), type_name(type_), type_name(native<T>())));
+    throw DataError(fmt::format("{}: holds {}, expected {}", where(), type_name(type_),
+                                type_name(native<T>())));
   if constexpr (std::is_same_v<T, std::string>) {
     const Id type(H5Dget_type(id())), space(H5Dget_space(id()));
     return read_text(type.get(), space.get(), [&](hid_t memory, void* out) {
-      check_data(H5Dread(id(), memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, out), where(), "read the data");
+      check_data(H5Dread(id(), memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, out), where(),
+                 "read the data");
     });
   } else {
     std::vector<T> result(static_cast<std::size_t>(element_count(shape_)));
     if (!result.empty())
       check_data(H5Dread(id(), element_type(native<T>()).get(), H5S_ALL, H5S_ALL, H5P_DEFAULT,
-                         result.data()), where(), "read the data");
+                         result.data()),
+                 where(), "read the data");
     return result;
   }
 }
@@ -202,13 +240,14 @@ std::vector<T> Dataset::values() const {
 template <class T>
 void Dataset::write_all(std::span<const T> values) {
   if (static_cast<std::int64_t>(values.size()) != element_count(shape_) || native<T>() != type_)
-    throw std::invalid_argument(fmt::format("{}: {} values of another type or shape", where(), values.size()));
+    throw std::invalid_argument(
+        fmt::format("{}: {} values of another type or shape", where(), values.size()));
   if (values.empty()) return;
   if constexpr (std::is_same_v<T, std::string>) {
     std::vector<const char*> pointers;
     for (const std::string& text : values) pointers.push_back(text.c_str());
-    check_io(H5Dwrite(id(), text_type().get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()), where(),
-             "write the data");
+    check_io(H5Dwrite(id(), text_type().get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()),
+             where(), "write the data");
   } else {
     write(Shape(shape_.size(), 0), shape_, values.data());
   }
@@ -238,7 +277,8 @@ std::string Dataset::scale_name(int axis) const {
     return 1;
   };
   std::string path;
-  if (H5DSiterate_scales(id(), static_cast<unsigned>(axis), nullptr, take_path, &path) <= 0 || path.empty())
+  if (H5DSiterate_scales(id(), static_cast<unsigned>(axis), nullptr, take_path, &path) <= 0 ||
+      path.empty())
     throw DataError(fmt::format("{}: axis {} has no dimension scale", where(), axis));
   return path.substr(path.rfind('/') + 1);
 }

@@ -15,7 +15,7 @@ namespace fp8scope::h5 {
 namespace {
 
 constexpr unsigned guard_seconds = 60;
-constexpr int deepest_group = 32;                           // hard links can form a cycle
+constexpr int deepest_group = 32;                              // hard links can form a cycle
 constexpr std::int64_t walked_bytes = std::int64_t{64} << 20;  // of each dataset
 
 Id access_properties() {
@@ -34,17 +34,21 @@ void require_readable(const std::string& path) {
   if (descriptor < 0 || fstat(descriptor, &status) != 0)
     throw IoError(fmt::format("'{}': cannot open: {}", path, std::strerror(errno)));
   close(descriptor);
-  if (S_ISDIR(status.st_mode)) throw IoError(fmt::format("'{}': cannot open: is a directory", path));
-  if (!S_ISREG(status.st_mode)) throw IoError(fmt::format("'{}': cannot open: not a regular file", path));
+  if (S_ISDIR(status.st_mode))
+    throw IoError(fmt::format("'{}': cannot open: is a directory", path));
+  if (!S_ISREG(status.st_mode))
+    throw IoError(fmt::format("'{}': cannot open: not a regular file", path));
 }
 
 Group open_plain(const std::string& path) {
   const std::string where = fmt::format("'{}'", path);
-  if (H5Fis_hdf5(path.c_str()) <= 0) throw DataError(where + ": is not an HDF5 file, or its beginning is damaged");
+  if (H5Fis_hdf5(path.c_str()) <= 0)
+    throw DataError(where + ": is not an HDF5 file, or its beginning is damaged");
   const Id file(check_data(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access_properties().get()), where,
                            "open as an HDF5 file"));
   // The file stays open as long as an object in it, so its own identifier is not kept.
-  return Group(Id(check_data(H5Gopen2(file.get(), "/", H5P_DEFAULT), where, "open the root")), path, "/");
+  return Group(Id(check_data(H5Gopen2(file.get(), "/", H5P_DEFAULT), where, "open the root")), path,
+               "/");
 }
 
 void walk_data(const Dataset& dataset) {
@@ -63,7 +67,7 @@ void walk_data(const Dataset& dataset) {
 void walk(const Group& group, int depth) {
   static_cast<void>(group.attributes());
   if (depth > deepest_group) return;
-  for (const Entry& entry : group.entries()) try {
+  for (const Entry& entry : group.entries(Group::Links::skip)) try {
       if (entry.is_group) {
         walk(group.group(entry.name), depth + 1);
       } else {
@@ -92,11 +96,15 @@ void walk(const Group& group, int depth) {
 void guard(const std::string& path) {
   const pid_t child = fork();
   if (child == 0) walk_in_child(path);
-  if (child < 0) throw IoError(fmt::format("'{}': cannot start a process to check it: {}", path, std::strerror(errno)));
+  if (child < 0)
+    throw IoError(
+        fmt::format("'{}': cannot start a process to check it: {}", path, std::strerror(errno)));
   int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
   if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
-    throw DataError(fmt::format("'{}': is damaged: the HDF5 library did not end reading it in {} s", path, guard_seconds));
+    throw DataError(fmt::format("'{}': is damaged: the HDF5 library did not end reading it in {} s",
+                                path, guard_seconds));
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
     throw DataError(fmt::format("'{}': is damaged: the HDF5 library crashed reading it", path));
 }
@@ -127,7 +135,8 @@ Id create_file(const std::string& temporary, const std::string& target) {
 }  // namespace
 
 NewFile::NewFile(const std::string& path)
-    : output_(path), file_(create_file(output_.temporary(), path)),
+    : output_(path),
+      file_(create_file(output_.temporary(), path)),
       root_(Id(H5Gopen2(file_.get(), "/", H5P_DEFAULT)), path, "/") {}
 
 NewFile::~NewFile() = default;

@@ -30,7 +30,8 @@ void require_hard_link(hid_t group, const std::string& name, const std::string& 
   const char* kind = info.type == H5L_TYPE_EXTERNAL ? "an external link (to another file)"
                      : info.type == H5L_TYPE_SOFT   ? "a soft link"
                                                     : "a link of an unknown type";
-  throw DataError(fmt::format("{}: is {}, which is not followed; copy the data into the file", where, kind));
+  throw DataError(
+      fmt::format("{}: is {}, which is not followed; copy the data into the file", where, kind));
 }
 
 std::vector<std::string> link_names(hid_t group, const std::string& where) {
@@ -40,9 +41,11 @@ std::vector<std::string> link_names(hid_t group, const std::string& where) {
     return 0;
   };
   hsize_t position = 0;
-  if (H5Literate(group, H5_INDEX_CRT_ORDER, H5_ITER_INC, &position, collect, &names) >= 0) return names;
+  if (H5Literate(group, H5_INDEX_CRT_ORDER, H5_ITER_INC, &position, collect, &names) >= 0)
+    return names;
   names.clear(), position = 0;
-  check_data(H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, &position, collect, &names), where, "list it");
+  check_data(H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, &position, collect, &names), where,
+             "list it");
   return names;
 }
 
@@ -63,7 +66,8 @@ Id creation_list(hid_t kind) {
 /// Two chunks fit into the cache, so that panels smaller than a chunk do not rewrite it.
 Id access_list(const Shape& chunk, std::size_t bytes) {
   Id plist(H5Pcreate(H5P_DATASET_ACCESS));
-  const std::size_t cache = 2 * static_cast<std::size_t>(element_count(chunk)) * std::max<std::size_t>(bytes, 1);
+  const std::size_t cache =
+      2 * static_cast<std::size_t>(element_count(chunk)) * std::max<std::size_t>(bytes, 1);
   H5Pset_chunk_cache(plist.get(), 521, std::max(cache, std::size_t{1} << 20), 1.0);
   return plist;
 }
@@ -79,7 +83,8 @@ bool Group::has(const std::string& path) const {
   for (const std::string& name : components(path)) {
     if (H5Lexists(at, name.c_str(), H5P_DEFAULT) <= 0) return false;
     H5L_info_t info{};
-    if (H5Lget_info(at, name.c_str(), &info, H5P_DEFAULT) < 0 || info.type != H5L_TYPE_HARD) return false;
+    if (H5Lget_info(at, name.c_str(), &info, H5P_DEFAULT) < 0 || info.type != H5L_TYPE_HARD)
+      return false;
     owner = Id(H5Oopen(at, name.c_str(), H5P_DEFAULT));
     if ((at = owner.get()) < 0) return false;
   }
@@ -122,15 +127,17 @@ Dataset Group::dataset(const std::string& path) const {
     access = access_list(plain.chunk(), type_bytes(plain.type()));
   }
   // Only the first opening sets the cache, so the dataset had to be closed.
-  return Dataset(Id(check_data(H5Dopen2(id(), fmt::format("{}", fmt::join(parts, "/")).c_str(), access.get()),
-                               fmt::format("'{}': {}", file_, full), "open it")),
-                 file_, full);
+  return Dataset(
+      Id(check_data(H5Dopen2(id(), fmt::format("{}", fmt::join(parts, "/")).c_str(), access.get()),
+                    fmt::format("'{}': {}", file_, full), "open it")),
+      file_, full);
 }
 
-std::vector<Entry> Group::entries() const {
+std::vector<Entry> Group::entries(Links links) const {
   std::vector<Entry> result;
   for (const std::string& name : link_names(id(), where())) {
     const std::string inside = fmt::format("'{}': {}", file_, joined(path_, name));
+    if (links == Links::skip && !has(name)) continue;
     require_hard_link(id(), name, inside);
     const Id object = open_object(id(), name, inside);
     const H5I_type_t type = H5Iget_type(object.get());
@@ -146,9 +153,10 @@ Group Group::create_group(const std::string& path) {
   for (const std::string& name : components(path)) {
     here = joined(here, name);
     const bool exists = H5Lexists(at.get(), name.c_str(), H5P_DEFAULT) > 0;
-    at = Id(check_io(exists ? H5Gopen2(at.get(), name.c_str(), H5P_DEFAULT)
-                            : H5Gcreate2(at.get(), name.c_str(), H5P_DEFAULT, groups.get(), H5P_DEFAULT),
-                     fmt::format("'{}': {}", file_, here), "create the group"));
+    at = Id(check_io(
+        exists ? H5Gopen2(at.get(), name.c_str(), H5P_DEFAULT)
+               : H5Gcreate2(at.get(), name.c_str(), H5P_DEFAULT, groups.get(), H5P_DEFAULT),
+        fmt::format("'{}': {}", file_, here), "create the group"));
   }
   return Group(std::move(at), file_, here);
 }
@@ -156,12 +164,15 @@ Group Group::create_group(const std::string& path) {
 Dataset Group::create_dataset(const std::string& name, Type type, const Shape& shape,
                               const Storage& storage) {
   const std::string full = joined(path_, name), where = fmt::format("'{}': {}", file_, full);
-  const std::vector<hsize_t> dims(shape.begin(), shape.end()), chunk(storage.chunk.begin(), storage.chunk.end());
-  const Id space(shape.empty() ? H5Screate(H5S_SCALAR)
-                               : H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr));
+  const std::vector<hsize_t> dims(shape.begin(), shape.end()),
+      chunk(storage.chunk.begin(), storage.chunk.end());
+  const Id space(shape.empty()
+                     ? H5Screate(H5S_SCALAR)
+                     : H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr));
   const Id list = creation_list(H5P_DATASET_CREATE);
   if (!chunk.empty()) {
-    check_io(H5Pset_chunk(list.get(), static_cast<int>(chunk.size()), chunk.data()), where, "set the chunk");
+    check_io(H5Pset_chunk(list.get(), static_cast<int>(chunk.size()), chunk.data()), where,
+             "set the chunk");
     if (storage.deflate > 0) {
       H5Pset_shuffle(list.get());
       H5Pset_deflate(list.get(), static_cast<unsigned>(storage.deflate));
@@ -171,7 +182,8 @@ Dataset Group::create_dataset(const std::string& name, Type type, const Shape& s
   }
   const Id access = access_list(storage.chunk, type_bytes(type));
   return Dataset(Id(check_io(H5Dcreate2(id(), name.c_str(), element_type(type).get(), space.get(),
-                                        H5P_DEFAULT, list.get(), access.get()), where, "create the dataset")),
+                                        H5P_DEFAULT, list.get(), access.get()),
+                             where, "create the dataset")),
                  file_, full);
 }
 

@@ -60,7 +60,8 @@ std::vector<std::string> read_text(hid_t file_type, hid_t space, Read read) {
   const std::size_t length = H5Tget_size(file_type);
   std::string all(count * length, '\0');
   read(file_type, static_cast<void*>(all.data()));
-  for (std::size_t i = 0; i < count; ++i) texts.emplace_back(all.substr(i * length, length).c_str());
+  for (std::size_t i = 0; i < count; ++i)
+    texts.emplace_back(all.substr(i * length, length).c_str());
   return texts;
 }
 

@@ -25,8 +25,9 @@ struct TypeRow {
   std::size_t bytes;
 };
 
-constexpr TypeRow types[] = {{NpyType::f2, "<f2", 2}, {NpyType::f4, "<f4", 4}, {NpyType::f8, "<f8", 8},
-                             {NpyType::u1, "|u1", 1}, {NpyType::u2, "<u2", 2}, {NpyType::v1, "|V1", 1},
+constexpr TypeRow types[] = {{NpyType::f2, "<f2", 2}, {NpyType::f4, "<f4", 4},
+                             {NpyType::f8, "<f8", 8}, {NpyType::u1, "|u1", 1},
+                             {NpyType::u2, "<u2", 2}, {NpyType::v1, "|V1", 1},
                              {NpyType::v2, "|V2", 2}};
 
 const TypeRow& row(NpyType type) { return types[static_cast<int>(type)]; }
@@ -49,10 +50,14 @@ class HeaderParser {
     while (!accept('}')) {
       const std::string key = quoted();
       expect(':');
-      if (key == "descr") header.descr = descr(), seen |= 1;
-      else if (key == "fortran_order") header.fortran = boolean(), seen |= 2;
-      else if (key == "shape") header.shape = tuple(), seen |= 4;
-      else fail();
+      if (key == "descr")
+        header.descr = descr(), seen |= 1;
+      else if (key == "fortran_order")
+        header.fortran = boolean(), seen |= 2;
+      else if (key == "shape")
+        header.shape = tuple(), seen |= 4;
+      else
+        fail();
       if (!accept(',')) {
         expect('}');
         break;
@@ -66,7 +71,8 @@ class HeaderParser {
  private:
   [[noreturn]] void fail() const { throw DataError(where_ + ": the .npy header is damaged"); }
   void skip_space() {
-    while (!text_.empty() && (text_.front() == ' ' || text_.front() == '\n')) text_.remove_prefix(1);
+    while (!text_.empty() && (text_.front() == ' ' || text_.front() == '\n'))
+      text_.remove_prefix(1);
   }
   bool accept(char c) {
     skip_space();
@@ -127,14 +133,19 @@ class HeaderParser {
 
 NpyType type_of(const std::string& descr, const std::string& where) {
   for (const TypeRow& known : types)
-    if (known.descr.substr(1) == descr.substr(descr.empty() ? 0 : 1) && (descr[0] != '>' || known.bytes == 1))
+    if (known.descr.substr(1) == descr.substr(descr.empty() ? 0 : 1) &&
+        (descr[0] != '>' || known.bytes == 1))
       return known.type;
   const bool object = descr.find('O') != std::string::npos;
-  throw DataError(fmt::format("{}: holds elements of type '{}'{}; save it with .astype('<f4')", where, descr,
-                              object ? " (Python objects)" : descr.starts_with('>') ? " (big-endian)" : ""));
+  throw DataError(fmt::format("{}: holds elements of type '{}'{}; save it with .astype('<f4')",
+                              where, descr,
+                              object                   ? " (Python objects)"
+                              : descr.starts_with('>') ? " (big-endian)"
+                                                       : ""));
 }
 
-void read_exactly(int descriptor, void* out, std::size_t bytes, std::int64_t offset, const std::string& where) {
+void read_exactly(int descriptor, void* out, std::size_t bytes, std::int64_t offset,
+                  const std::string& where) {
   auto* next = static_cast<char*>(out);
   while (bytes > 0) {
     const ssize_t got = pread(descriptor, next, bytes, offset);
@@ -152,7 +163,8 @@ std::size_t npy_bytes(NpyType type) { return row(type).bytes; }
 
 NpyReader::NpyReader(const std::string& path) : path_(path) {
   descriptor_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor_ < 0) throw IoError(fmt::format("'{}': cannot open: {}", path, std::strerror(errno)));
+  if (descriptor_ < 0)
+    throw IoError(fmt::format("'{}': cannot open: {}", path, std::strerror(errno)));
   try {
     read_header();
   } catch (...) {
@@ -169,11 +181,14 @@ void NpyReader::read_header() {
   if (fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode))
     throw IoError(where + ": cannot open: not a regular file");
   unsigned char start[12] = {};
-  if (status.st_size < 10) throw DataError(where + ": is not a .npy file, or its beginning is missing");
+  if (status.st_size < 10)
+    throw DataError(where + ": is not a .npy file, or its beginning is missing");
   read_exactly(descriptor_, start, 10, 0, where);
-  if (std::memcmp(start, magic.data(), magic.size()) != 0) throw DataError(where + ": is not a .npy file");
+  if (std::memcmp(start, magic.data(), magic.size()) != 0)
+    throw DataError(where + ": is not a .npy file");
   const int version = start[6];
-  if (version < 1 || version > 3) throw DataError(fmt::format("{}: .npy version {} is unknown", where, version));
+  if (version < 1 || version > 3)
+    throw DataError(fmt::format("{}: .npy version {} is unknown", where, version));
   std::size_t length = start[8] | std::size_t{start[9]} << 8, before = 10;
   if (version >= 2) {
     read_exactly(descriptor_, start + 10, 2, 10, where);
@@ -189,21 +204,24 @@ void NpyReader::read_header() {
   size_ = 1;
   std::int64_t bytes = static_cast<std::int64_t>(npy_bytes(type_));
   for (const std::int64_t extent : shape_)
-    if (__builtin_mul_overflow(size_, extent, &size_)) throw DataError(where + ": the shape is impossible");
+    if (__builtin_mul_overflow(size_, extent, &size_))
+      throw DataError(where + ": the shape is impossible");
   // An array of fewer than two dimensions is the same in both orders.
   if (header.fortran && shape_.size() > 1)
     throw DataError(where + ": is in Fortran order; save it with np.ascontiguousarray(a)");
   offset_ = static_cast<std::int64_t>(before + length);
   if (__builtin_mul_overflow(bytes, size_, &bytes) || bytes > status.st_size - offset_)
-    throw DataError(fmt::format("{}: the file is truncated: {} bytes of data, its shape needs {}", where,
-                                status.st_size - offset_, bytes));
+    throw DataError(fmt::format("{}: the file is truncated: {} bytes of data, its shape needs {}",
+                                where, status.st_size - offset_, bytes));
   if (bytes < status.st_size - offset_)
-    throw DataError(fmt::format("{}: {} bytes follow the data", where, status.st_size - offset_ - bytes));
+    throw DataError(
+        fmt::format("{}: {} bytes follow the data", where, status.st_size - offset_ - bytes));
 }
 
 void NpyReader::read(std::int64_t first, std::int64_t count, void* out) const {
   if (first < 0 || count < 0 || first + count > size_)
-    throw std::invalid_argument(fmt::format("'{}': elements {} to {} of {}", path_, first, first + count, size_));
+    throw std::invalid_argument(
+        fmt::format("'{}': elements {} to {} of {}", path_, first, first + count, size_));
   const std::size_t bytes = npy_bytes(type_);
   read_exactly(descriptor_, out, static_cast<std::size_t>(count) * bytes,
                offset_ + first * static_cast<std::int64_t>(bytes), fmt::format("'{}'", path_));
@@ -214,13 +232,16 @@ void write_npy(const std::string& path, NpyType type, const std::vector<std::int
   std::size_t bytes = npy_bytes(type);
   for (const std::int64_t extent : shape) bytes *= static_cast<std::size_t>(extent);
   if (bytes != values.size())
-    throw std::invalid_argument(fmt::format("'{}': {} bytes for a shape of {}", path, values.size(), bytes));
-  std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", npy_descr(type),
-                                   fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
+    throw std::invalid_argument(
+        fmt::format("'{}': {} bytes for a shape of {}", path, values.size(), bytes));
+  std::string header =
+      fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", npy_descr(type),
+                  fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
   // The data begins at a multiple of 64 bytes, and the header ends in a line feed.
   header.append((64 - (magic.size() + 4 + header.size() + 1) % 64) % 64, ' ').push_back('\n');
   std::string start(magic);
-  start += {'\1', '\0', static_cast<char>(header.size() & 255), static_cast<char>(header.size() >> 8)};
+  start +=
+      {'\1', '\0', static_cast<char>(header.size() & 255), static_cast<char>(header.size() >> 8)};
   OutputFile file(path);
   file.write(start + header);
   file.write({reinterpret_cast<const char*>(values.data()), values.size()});

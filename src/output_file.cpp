@@ -20,8 +20,8 @@ namespace {
 
 [[noreturn]] void fail(const std::string& target, const char* what, int error) {
   const char* hint = error == ENOSPC || error == EDQUOT ? "; free some space or choose another -o"
-                     : error == EFBIG ? "; raise the file size limit (ulimit -f)"
-                                      : "";
+                     : error == EFBIG                   ? "; raise the file size limit (ulimit -f)"
+                                                        : "";
   throw IoError(fmt::format("'{}': cannot {}: {}{}", target, what, std::strerror(error), hint));
 }
 
@@ -36,7 +36,8 @@ std::string resolved(const std::string& target) {
 
 void sync_folder(const std::string& target) {
   const fs::path folder = fs::path(target).parent_path();
-  const int descriptor = open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int descriptor =
+      open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) return;  // a folder that may be written but not read: nothing more to do
   fsync(descriptor);
   close(descriptor);
@@ -89,7 +90,8 @@ void OutputFile::commit() {
 void require_other_file(const std::string& output, const std::string& input) {
   std::error_code error;
   if (fs::equivalent(output, input, error) && !error)
-    throw UsageError(fmt::format("'{}' is also the input; choose another name for the output", output));
+    throw UsageError(
+        fmt::format("'{}' is also the input; choose another name for the output", output));
 }
 
 }  // namespace fp8scope

@@ -8,9 +8,9 @@ namespace fp8scope {
 
 /// A file that appears under its name whole or not at all.
 ///
-/// The content goes to a temporary file beside the target; commit() syncs it to the disk, renames it
-/// and syncs the folder. Without a commit the temporary file is removed and a file that stood there
-/// before is left as it was.
+/// The content goes to a temporary file beside the target; commit() syncs it to the disk, renames
+/// it and syncs the folder. Without a commit the temporary file is removed and a file that stood
+/// there before is left as it was.
 class OutputFile {
  public:
   /// Throws IoError if the target is not a regular file or its folder cannot be written.

@@ -21,11 +21,16 @@ constexpr int deepest_group = 8;
 
 template <class T>
 constexpr h5::Type element_of() {
-  if constexpr (std::is_same_v<T, std::int64_t>) return h5::Type::i64;
-  else if constexpr (std::is_same_v<T, std::uint64_t>) return h5::Type::u64;
-  else if constexpr (std::is_same_v<T, double>) return h5::Type::f64;
-  else if constexpr (std::is_same_v<T, float>) return h5::Type::f32;
-  else return h5::Type::text;
+  if constexpr (std::is_same_v<T, std::int64_t>)
+    return h5::Type::i64;
+  else if constexpr (std::is_same_v<T, std::uint64_t>)
+    return h5::Type::u64;
+  else if constexpr (std::is_same_v<T, double>)
+    return h5::Type::f64;
+  else if constexpr (std::is_same_v<T, float>)
+    return h5::Type::f32;
+  else
+    return h5::Type::text;
 }
 
 void label(h5::Dataset& dataset, const std::string& units, const std::string& long_name) {
@@ -33,9 +38,12 @@ void label(h5::Dataset& dataset, const std::string& units, const std::string& lo
   dataset.set("long_name", long_name);
 }
 
-h5::Dataset write_scale(h5::Group& group, const std::string& name, const std::vector<std::int64_t>& values,
-                        const std::string& long_name) {
-  h5::Dataset scale = group.create_dataset(name, h5::Type::i64, {std::ssize(values)});
+h5::Dataset write_scale(h5::Group& group, const std::string& name,
+                        const std::vector<std::int64_t>& values, const std::string& long_name) {
+  const h5::Shape shape{std::ssize(values)};
+  h5::Storage storage;  // a chunk costs 2 KiB of index
+  if (values.size() > 1024) storage = {h5::row_chunk(shape, sizeof(std::int64_t)), deflate_level};
+  h5::Dataset scale = group.create_dataset(name, h5::Type::i64, shape, storage);
   scale.write_all<std::int64_t>(values);
   scale.make_scale(name);
   label(scale, "1", long_name);
@@ -51,8 +59,9 @@ class Scales {
     scales_.emplace_back("row", write_scale(group, "row", numbers, "row of the table"));
     for (const Column& column : table.columns)
       if (column.axis && !find(column.axis->name))
-        scales_.emplace_back(column.axis->name,
-                             write_scale(group, column.axis->name, column.axis->values, column.axis->long_name));
+        scales_.emplace_back(
+            column.axis->name,
+            write_scale(group, column.axis->name, column.axis->values, column.axis->long_name));
   }
   const h5::Dataset* find(const std::string& name) const {
     for (const auto& [known, scale] : scales_)
@@ -65,17 +74,21 @@ class Scales {
 };
 
 void write_column(h5::Group& group, const Column& column, const Scales& scales) {
-  std::visit([&]<class T>(const std::vector<T>& values) {
-    h5::Shape shape{static_cast<std::int64_t>(column.rows())};
-    std::vector<const h5::Dataset*> axes{scales.find("row")};
-    if (column.axis) shape.push_back(std::ssize(column.axis->values)), axes.push_back(scales.find(column.axis->name));
-    h5::Storage storage;
-    if (!column.is_text()) storage = {h5::row_chunk(shape, sizeof(T)), deflate_level};
-    h5::Dataset dataset = group.create_dataset(column.name, element_of<T>(), shape, storage);
-    dataset.write_all<T>(values);
-    dataset.attach_scales(axes);
-    label(dataset, column.unit, column.long_name);
-  }, column.values);
+  std::visit(
+      [&]<class T>(const std::vector<T>& values) {
+        h5::Shape shape{static_cast<std::int64_t>(column.rows())};
+        std::vector<const h5::Dataset*> axes{scales.find("row")};
+        if (column.axis)
+          shape.push_back(std::ssize(column.axis->values)),
+              axes.push_back(scales.find(column.axis->name));
+        h5::Storage storage;
+        if (!column.is_text()) storage = {h5::row_chunk(shape, sizeof(T)), deflate_level};
+        h5::Dataset dataset = group.create_dataset(column.name, element_of<T>(), shape, storage);
+        dataset.write_all<T>(values);
+        dataset.attach_scales(axes);
+        label(dataset, column.unit, column.long_name);
+      },
+      column.values);
 }
 
 std::string signal_of(const Table& table) {
@@ -127,7 +140,8 @@ void write_run_info(h5::Group& root, const RunInfo& run) {
 }
 
 Column read_column(const h5::Dataset& dataset, const std::string& name) {
-  Column column{name, dataset.text("units").value_or("1"), dataset.text("long_name").value_or(""), {}, {}};
+  Column column{
+      name, dataset.text("units").value_or("1"), dataset.text("long_name").value_or(""), {}, {}};
   switch (dataset.type()) {
     case h5::Type::u64: column.values = dataset.values<std::uint64_t>(); break;
     case h5::Type::f32: column.values = dataset.values<float>(); break;
@@ -168,8 +182,10 @@ void read_tables(const h5::Group& group, Results& results, int depth) {
   for (const h5::Entry& entry : group.entries()) {
     if (!entry.is_group) continue;
     const h5::Group inner = group.group(entry.name);
-    if (inner.has("row")) results.tables.push_back(read_table(inner));
-    else read_tables(inner, results, depth + 1);
+    if (inner.has("row"))
+      results.tables.push_back(read_table(inner));
+    else
+      read_tables(inner, results, depth + 1);
   }
 }
 
@@ -180,7 +196,8 @@ InputFile identify(const std::string& path) {
   return {std::filesystem::path(path).filename().string(), std::filesystem::file_size(path), hash};
 }
 
-void write_results(const std::string& path, const Results& results, const RunInfo& run, bool reproducible) {
+void write_results(const std::string& path, const Results& results, const RunInfo& run,
+                   bool reproducible) {
   h5::NewFile file(path);
   h5::Group& root = file.root();
   root.set("schema", results.schema);
@@ -205,7 +222,8 @@ Results read_results(const std::string& path) {
   results.schema_version = root.text("schema_version").value_or("");
   results.title = root.text("title").value_or("");
   if (results.schema.empty() || results.schema == "fp8trace")
-    throw DataError(fmt::format("'{}': is not a result file (its attribute 'schema' is '{}')", path, results.schema));
+    throw DataError(fmt::format("'{}': is not a result file (its attribute 'schema' is '{}')", path,
+                                results.schema));
   read_tables(root, results, 0);
   return results;
 }

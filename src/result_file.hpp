@@ -40,11 +40,13 @@ struct Results {
   }
 };
 
-/// Writes the tables as groups of columns with dimension scales, units and long names; provenance as
-/// root attributes; `run` as attributes of /run_info, unless `reproducible`. Then the bytes depend
-/// only on `results`, the version and the commit: no time, host, arguments, threads or compiler.
+/// Writes the tables as groups of columns with dimension scales, units and long names; provenance
+/// as root attributes; `run` as attributes of /run_info, unless `reproducible`. Then the bytes
+/// depend only on `results`, the version and the commit: no time, host, arguments, threads or
+/// compiler.
 ///
-/// Throws IoError, and then leaves nothing behind; std::invalid_argument if columns differ in length.
+/// Throws IoError, and then leaves nothing behind; std::invalid_argument if columns differ in
+/// length.
 void write_results(const std::string& path, const Results& results, const RunInfo& run,
                    bool reproducible);
 

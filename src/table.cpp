@@ -15,26 +15,31 @@ namespace {
 
 /// `digits` 0: the shortest text that reads back as the same bits.
 std::string cell(const Column& column, std::size_t index, int digits) {
-  return std::visit([&](const auto& values) -> std::string {
-    using T = typename std::decay_t<decltype(values)>::value_type;
-    if constexpr (std::is_floating_point_v<T>)
-      if (digits > 0) return fmt::format("{:.{}g}", values[index], digits);
-    return fmt::format("{}", values[index]);
-  }, column.values);
+  return std::visit(
+      [&](const auto& values) -> std::string {
+        using T = typename std::decay_t<decltype(values)>::value_type;
+        if constexpr (std::is_floating_point_v<T>)
+          if (digits > 0) return fmt::format("{:.{}g}", values[index], digits);
+        return fmt::format("{}", values[index]);
+      },
+      column.values);
 }
 
 nlohmann::ordered_json json_cell(const Column& column, std::size_t index) {
-  return std::visit([&](const auto& values) -> nlohmann::ordered_json {
-    using T = typename std::decay_t<decltype(values)>::value_type;
-    // JSON has neither NaN nor infinity.
-    if constexpr (std::is_floating_point_v<T>) {
-      if (std::isnan(values[index])) return nullptr;
-      if (std::isinf(values[index])) return values[index] > 0 ? "inf" : "-inf";
-      // Through its own shortest text, a float does not become 0.10000000149011612.
-      if constexpr (std::is_same_v<T, float>) return std::stod(fmt::format("{}", values[index]));
-    }
-    return values[index];
-  }, column.values);
+  return std::visit(
+      [&](const auto& values) -> nlohmann::ordered_json {
+        using T = typename std::decay_t<decltype(values)>::value_type;
+        // JSON has neither NaN nor infinity.
+        if constexpr (std::is_floating_point_v<T>) {
+          if (std::isnan(values[index])) return nullptr;
+          if (std::isinf(values[index])) return values[index] > 0 ? "inf" : "-inf";
+          // Through its own shortest text, a float does not become 0.10000000149011612.
+          if constexpr (std::is_same_v<T, float>)
+            return std::stod(fmt::format("{}", values[index]));
+        }
+        return values[index];
+      },
+      column.values);
 }
 
 std::string csv_cell(const std::string& text) {
@@ -46,7 +51,8 @@ std::string csv_cell(const std::string& text) {
 
 std::string md_cell(const std::string& text) {
   std::string escaped;
-  for (const char c : text) escaped += c == '|' ? std::string("\\|") : c == '\n' ? std::string(" ") : std::string(1, c);
+  for (const char c : text)
+    escaped += c == '|' ? std::string("\\|") : c == '\n' ? std::string(" ") : std::string(1, c);
   return escaped;
 }
 
@@ -76,7 +82,8 @@ std::string print_text(const Table& table) {
   const auto lines = words(table, 5);
   std::vector<std::size_t> widths;
   std::vector<bool> left;
-  for_each_place(table, [&](const Column& column, std::size_t) { left.push_back(column.is_text()); });
+  for_each_place(table,
+                 [&](const Column& column, std::size_t) { left.push_back(column.is_text()); });
   for (std::size_t c = 0; c < lines[0].size(); ++c) {
     widths.push_back(0);
     for (const auto& line : lines) widths[c] = std::max(widths[c], line[c].size());
@@ -109,7 +116,9 @@ std::string print_md(const Table& table) {
     for (const std::string& word : line) text += "| " + md_cell(word) + " ";
     text += "|\n";
     if (std::exchange(first, false)) {
-      for_each_place(table, [&](const Column& column, std::size_t) { text += column.is_text() ? "|---" : "|---:"; });
+      for_each_place(table, [&](const Column& column, std::size_t) {
+        text += column.is_text() ? "|---" : "|---:";
+      });
       text += "|\n";
     }
   }
@@ -120,7 +129,8 @@ std::string print_json(const Table& table) {
   using nlohmann::ordered_json;
   ordered_json columns = ordered_json::array(), rows = ordered_json::array();
   for (const Column& column : table.columns) {
-    ordered_json about{{"name", column.name}, {"unit", column.unit}, {"long_name", column.long_name}};
+    ordered_json about{
+        {"name", column.name}, {"unit", column.unit}, {"long_name", column.long_name}};
     if (column.axis) about["axis"] = {{"name", column.axis->name}, {"values", column.axis->values}};
     columns.push_back(std::move(about));
   }
@@ -143,7 +153,8 @@ struct StyleRow {
   std::string (*print)(const Table&);
 };
 
-constexpr StyleRow styles[] = {{"text", print_text}, {"csv", print_csv}, {"json", print_json}, {"md", print_md}};
+constexpr StyleRow styles[] = {
+    {"text", print_text}, {"csv", print_csv}, {"json", print_json}, {"md", print_md}};
 
 }  // namespace
 
@@ -157,18 +168,23 @@ std::size_t Table::rows() const {
   for (const Column& column : columns) {
     const std::size_t count = std::visit([](const auto& v) { return v.size(); }, column.values);
     if (count != rows * column.width())
-      throw std::invalid_argument(fmt::format("table '{}': column '{}' holds {} values; {} rows need {}", name,
-                                              column.name, count, rows, rows * column.width()));
+      throw std::invalid_argument(
+          fmt::format("table '{}': column '{}' holds {} values; {} rows need {}", name, column.name,
+                      count, rows, rows * column.width()));
   }
   return rows;
 }
 
-const Column& Table::column(std::string_view column_name) const { return by_name(columns, column_name, "column"); }
+const Column& Table::column(std::string_view column_name) const {
+  return by_name(columns, column_name, "column");
+}
 
 TableStyle parse_table_style(std::string_view name) {
   return static_cast<TableStyle>(&by_name(styles, name, "table format") - styles);
 }
 
-std::string print_table(const Table& table, TableStyle style) { return styles[static_cast<int>(style)].print(table); }
+std::string print_table(const Table& table, TableStyle style) {
+  return styles[static_cast<int>(style)].print(table);
+}
 
 }  // namespace fp8scope

@@ -13,7 +13,7 @@ namespace fp8scope {
 
 /// A second axis of a column, for histograms.
 struct Axis {
-  std::string name;                  ///< "exponent"
+  std::string name;  ///< "exponent"
   std::string long_name;
   std::vector<std::int64_t> values;  ///< one for each value in a row
 };
@@ -33,9 +33,9 @@ struct Column {
 
 /// Columns of equal length.
 struct Table {
-  std::string name;       ///< also its group in a result file, "results"
+  std::string name;  ///< also its group in a result file, "results"
   std::string long_name;
-  std::string signal;     ///< column that viewers plot; "" for the first column of floats
+  std::string signal;          ///< column that viewers plot; "" for the first column of floats
   std::deque<Column> columns;  // a deque: add() leaves earlier references valid
 
   Table() = default;
@@ -45,7 +45,8 @@ struct Table {
   /// Appends an empty column and returns its values to be filled.
   template <class T>
   std::vector<T>& add(std::string column, std::string unit, std::string meaning) {
-    columns.push_back({std::move(column), std::move(unit), std::move(meaning), std::vector<T>{}, {}});
+    columns.push_back(
+        {std::move(column), std::move(unit), std::move(meaning), std::vector<T>{}, {}});
     return std::get<std::vector<T>>(columns.back().values);
   }
   template <class T>

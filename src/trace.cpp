@@ -32,11 +32,13 @@ std::vector<GemmUse> gemms_of(const h5::Dataset& dataset) {
     const std::size_t end = std::min(list.find(',', at), list.size());
     const std::string gemm = list.substr(at, end - at);
     if (std::ranges::find(gemm_names, gemm) == std::end(gemm_names))
-      throw DataError(fmt::format("{}: attribute 'gemms' names '{}'; expected fprop, dgrad or wgrad",
-                                  dataset.where(), gemm));
+      throw DataError(
+          fmt::format("{}: attribute 'gemms' names '{}'; expected fprop, dgrad or wgrad",
+                      dataset.where(), gemm));
     const auto axis = dataset.integer("contraction_axis_" + gemm).value_or(0);
     if (axis != 1 && axis != 2)
-      throw DataError(fmt::format("{}: attribute 'contraction_axis_{}' must be 1 or 2", dataset.where(), gemm));
+      throw DataError(
+          fmt::format("{}: attribute 'contraction_axis_{}' must be 1 or 2", dataset.where(), gemm));
     uses.push_back({gemm, static_cast<int>(axis)});
     at = end + 1;
   }
@@ -63,8 +65,8 @@ TensorInfo info_of(const h5::Group& group, const h5::Dataset& dataset, const std
   info.sha256 = dataset.text("sha256").value_or("");
   info.long_name = dataset.text("long_name").value_or(info.name());
   if (const std::int64_t want = info.constant ? 1 : steps; info.steps != want)
-    throw DataError(fmt::format("{}: holds {} steps; /steps has {}{}", dataset.where(), info.steps, steps,
-                                info.constant ? " and a constant tensor needs 1" : ""));
+    throw DataError(fmt::format("{}: holds {} steps; /steps has {}{}", dataset.where(), info.steps,
+                                steps, info.constant ? " and a constant tensor needs 1" : ""));
   return info;
 }
 
@@ -82,9 +84,11 @@ Trace::Trace(const std::string& path) : path_(path) {
   const std::string schema = root.text("schema").value_or("");
   const std::string version = root.text("schema_version").value_or("1.0");
   if (schema != "fp8trace")
-    throw DataError(fmt::format("'{}': is not a trace: its attribute 'schema' is '{}', not 'fp8trace'", path, schema));
+    throw DataError(fmt::format(
+        "'{}': is not a trace: its attribute 'schema' is '{}', not 'fp8trace'", path, schema));
   if (!version.starts_with("1."))
-    throw DataError(fmt::format("'{}': fp8trace {} is newer than this program, which reads 1.x", path, version));
+    throw DataError(fmt::format("'{}': fp8trace {} is newer than this program, which reads 1.x",
+                                path, version));
   attributes_ = root.attributes();
   if (root.has("model"))
     for (h5::Attribute& a : root.group("model").attributes())
@@ -106,11 +110,13 @@ void Trace::read_history(const h5::Group& root) {
   const h5::Shape want{std::ssize(history_.step), std::ssize(history_.slot)};
   if (amax.shape() != want)
     throw DataError(fmt::format("{}: has shape {}; {} steps and {} slots need {}", amax.where(),
-                                h5::shape_text(amax.shape()), want[0], want[1], h5::shape_text(want)));
+                                h5::shape_text(amax.shape()), want[0], want[1],
+                                h5::shape_text(want)));
   history_.amax = amax.values<float>();
   for (const std::int64_t step : steps_)
     if (history_.find_step(step) < 0)
-      throw DataError(fmt::format("{}: the recorded step {} is not in the history", amax.where(), step));
+      throw DataError(
+          fmt::format("{}: the recorded step {} is not in the history", amax.where(), step));
 }
 
 void Trace::read_layer(const h5::Group& group) {
@@ -128,12 +134,12 @@ void Trace::read_layer(const h5::Group& group) {
   }
 }
 
-void Trace::read_stored(std::size_t tensor, std::size_t step, std::int64_t first, std::int64_t count,
-                        void* out) const {
+void Trace::read_stored(std::size_t tensor, std::size_t step, std::int64_t first,
+                        std::int64_t count, void* out) const {
   const TensorInfo& info = tensors_.at(tensor);
   if (step >= steps_.size() || first < 0 || count < 0 || first + count > info.rows)
-    throw std::invalid_argument(fmt::format("{}: step {}, rows {} to {} of {}", info.name(), step, first,
-                                            first + count, info.rows));
+    throw std::invalid_argument(fmt::format("{}: step {}, rows {} to {} of {}", info.name(), step,
+                                            first, first + count, info.rows));
   const auto at = static_cast<std::int64_t>(info.constant ? 0 : step);
   datasets_[tensor].read({at, first, 0}, {1, count, info.cols}, out);
 }

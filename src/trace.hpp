@@ -13,8 +13,8 @@
 
 namespace fp8scope {
 
-/// A matrix product that reads a tensor, and the axis of [step, row, col] that it sums over. A 1x128
-/// tile lies along that axis.
+/// A matrix product that reads a tensor, and the axis of [step, row, col] that it sums over. A
+/// 1x128 tile lies along that axis.
 struct GemmUse {
   std::string gemm;  ///< "fprop", "dgrad", "wgrad"
   int axis;          ///< 1: rows, 2: columns
@@ -23,20 +23,20 @@ struct GemmUse {
 
 /// One recorded operand of one layer: the attributes of its dataset.
 struct TensorInfo {
-  std::string layer;     ///< group name, "L02.down"
-  std::string operand;   ///< "x", "w", "dy"
+  std::string layer;    ///< group name, "L02.down"
+  std::string operand;  ///< "x", "w", "dy"
   int layer_index = 0;
   std::string kind = "linear";
   std::string name_in_framework;
-  std::string dtype;     ///< "bfloat16", "float16", "float32", or the torch name of raw codes
-  Format format;         ///< of the stored values
+  std::string dtype;  ///< "bfloat16", "float16", "float32", or the torch name of raw codes
+  Format format;      ///< of the stored values
   std::int64_t steps = 0, rows = 0, cols = 0;
   bool constant = false;  ///< one version stands for every step
   std::vector<GemmUse> gemms;
   std::string row_sampling = "all";  ///< "all", "first", "stride", "random"
   std::int64_t rows_total = 0;       ///< rows there were when it was recorded
-  std::int64_t panel_rows = 1;  ///< rows of a chunk: panels that are multiples of it read best
-  std::string sha256;           ///< of the stored bytes; "" if the file does not say
+  std::int64_t panel_rows = 1;       ///< rows of a chunk: panels that are multiples of it read best
+  std::string sha256;                ///< of the stored bytes; "" if the file does not say
   std::string long_name;
 
   /// "L02.down/x", the name of its slot in the history.
@@ -60,7 +60,8 @@ struct AmaxHistory {
 /// may be far larger than memory. One thread at a time.
 class Trace {
  public:
-  /// Throws IoError if the file cannot be opened, DataError if it is not a trace or breaks its schema.
+  /// Throws IoError if the file cannot be opened, DataError if it is not a trace or breaks its
+  /// schema.
   explicit Trace(const std::string& path);
 
   const std::string& path() const { return path_; }
@@ -98,7 +99,7 @@ class Trace {
 
 /// One thing that `trace verify` looked at.
 struct TraceCheck {
-  std::string what;     ///< "L02.down/x"
+  std::string what;  ///< "L02.down/x"
   bool good;
   std::string message;  ///< what was compared, and how it failed
 };
@@ -115,14 +116,15 @@ std::vector<TraceCheck> verify(const Trace& trace);
 ///   w.commit();
 class TraceWriter {
  public:
+  /// history     may be empty, and is then not written
   /// attributes  title, source, framework, created, licence, ...; names "model.X" go to /model
   TraceWriter(const std::string& path, const std::vector<std::int64_t>& steps,
               const AmaxHistory& history, const std::vector<h5::Attribute>& attributes);
 
   /// Declares a tensor: layer, operand, dtype, rows, cols, constant, gemms and the rest are taken
-  /// from `info`; steps, sha256 and panel_rows follow. dtype is "bfloat16", "float16", "float32", or
-  /// the torch name of a format of at most 8 bits, stored as raw codes.
-  /// Throws std::invalid_argument if the dtype is none of these.
+  /// from `info`; steps, sha256 and panel_rows follow. dtype is "bfloat16", "float16", "float32",
+  /// or the torch name of a format of at most 8 bits, stored as raw codes. Throws
+  /// std::invalid_argument if the dtype is none of these.
   int add(const TensorInfo& info);
 
   /// Panels come in order: step by step (only step 0 of a constant tensor), rows ascending.

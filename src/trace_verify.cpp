@@ -13,7 +13,8 @@ constexpr std::int64_t panel_bytes = std::int64_t{8} << 20;
 
 std::int64_t rows_at_once(const TensorInfo& info) {
   const std::int64_t fit = panel_bytes / std::max<std::int64_t>(1, 4 * info.cols);
-  return std::clamp<std::int64_t>(fit - fit % info.panel_rows, info.panel_rows, std::max<std::int64_t>(1, info.rows));
+  return std::clamp<std::int64_t>(fit - fit % info.panel_rows, info.panel_rows,
+                                  std::max<std::int64_t>(1, info.rows));
 }
 
 /// Largest finite magnitude of each stored step, and the hash of the stored bytes.
@@ -38,7 +39,8 @@ Seen read_all(const Trace& trace, std::size_t tensor) {
       hash.add(stored.data(), static_cast<std::size_t>(size) * decoder.bytes());
       decoder.decode(stored.data(), size, values.data());
       for (std::int64_t i = 0; i < size; ++i)
-        if (const float x = std::fabs(values[static_cast<std::size_t>(i)]); std::isfinite(x)) amax = std::max(amax, x);
+        if (const float x = std::fabs(values[static_cast<std::size_t>(i)]); std::isfinite(x))
+          amax = std::max(amax, x);
     }
     seen.amax.push_back(amax);
   }
@@ -49,8 +51,9 @@ Seen read_all(const Trace& trace, std::size_t tensor) {
 TraceCheck check_hash(const TensorInfo& info, const Seen& seen) {
   if (info.sha256.empty()) return {info.name(), true, "sha256 not stored"};
   const bool good = seen.sha256 == info.sha256;
-  return {info.name(), good, good ? "sha256 agrees"
-                                  : fmt::format("sha256 is {}, the attribute says {}", seen.sha256, info.sha256)};
+  return {info.name(), good,
+          good ? "sha256 agrees"
+               : fmt::format("sha256 is {}, the attribute says {}", seen.sha256, info.sha256)};
 }
 
 TraceCheck check_amax(const Trace& trace, const TensorInfo& info, const Seen& seen) {
@@ -60,11 +63,13 @@ TraceCheck check_amax(const Trace& trace, const TensorInfo& info, const Seen& se
   const bool all_rows = info.row_sampling == "all" && info.rows == info.rows_total;
   for (std::size_t s = 0; s < trace.steps().size(); ++s) {
     const std::int64_t step = trace.steps()[s];
-    const float want = history.at(static_cast<std::size_t>(history.find_step(step)), static_cast<std::size_t>(slot));
+    const float want = history.at(static_cast<std::size_t>(history.find_step(step)),
+                                  static_cast<std::size_t>(slot));
     const float got = seen.amax[info.constant ? 0 : s];
     if (all_rows ? got != want : !(got <= want))
-      return {info.name(), false, fmt::format("amax at step {} is {}, the history says {}{}", step, got,
-                                              all_rows ? "" : "at most ", want)};
+      return {info.name(), false,
+              fmt::format("amax at step {} is {}, the history says {}{}", step, got,
+                          all_rows ? "" : "at most ", want)};
   }
   return {info.name(), true, all_rows ? "amax equals the history" : "amax is within the history"};
 }

@@ -16,7 +16,8 @@ h5::Type element_of(const std::string& dtype) {
   for (const h5::Type type : {h5::Type::bf16, h5::Type::fp16, h5::Type::f32})
     if (h5::type_name(type) == dtype) return type;
   for (const NamedFormat& row : formats)
-    if (row.format.bits() <= 8 && (row.torch_name == dtype || row.name == dtype)) return h5::Type::u8;
+    if (row.format.bits() <= 8 && (row.torch_name == dtype || row.name == dtype))
+      return h5::Type::u8;
   throw std::invalid_argument(fmt::format("a trace cannot hold elements of type '{}'", dtype));
 }
 
@@ -31,8 +32,8 @@ void label(h5::Dataset& dataset, const std::string& units, const std::string& lo
   dataset.set("long_name", long_name);
 }
 
-h5::Dataset column(h5::Group& group, const std::string& name, const std::vector<std::int64_t>& values,
-                   const std::string& long_name) {
+h5::Dataset column(h5::Group& group, const std::string& name,
+                   const std::vector<std::int64_t>& values, const std::string& long_name) {
   h5::Dataset dataset = group.create_dataset(name, h5::Type::i64, {std::ssize(values)});
   dataset.write_all<std::int64_t>(values);
   dataset.make_scale(name);
@@ -56,7 +57,8 @@ void write_history(h5::Group& root, const AmaxHistory& history) {
   label(name, "1", "operand as layer/operand");
 
   const h5::Shape shape{std::ssize(history.step), std::ssize(history.slot)};
-  h5::Dataset amax = group.create_dataset("amax", h5::Type::f32, shape, {h5::row_chunk(shape, 4), deflate_level});
+  h5::Dataset amax =
+      group.create_dataset("amax", h5::Type::f32, shape, {h5::row_chunk(shape, 4), deflate_level});
   amax.write_all<float>(history.amax);
   amax.attach_scales({&step, &slot});
   label(amax, "1", "maximum magnitude of the whole operand in the step");
@@ -82,11 +84,13 @@ TraceWriter::TraceWriter(const std::string& path, const std::vector<std::int64_t
   h5::Group model = root.create_group("model");
   for (const h5::Attribute& a : attributes) {
     if (a.name == "schema" || a.name == "schema_version" || a.name == "default") continue;
-    if (a.name.starts_with("model.")) model.set(a.name.substr(6), a.value);
-    else root.set(a.name, a.value);
+    if (a.name.starts_with("model."))
+      model.set(a.name.substr(6), a.value);
+    else
+      root.set(a.name, a.value);
   }
   step_scale_ = std::make_unique<h5::Dataset>(column(root, "steps", steps, "recorded step"));
-  write_history(root, history);
+  if (!history.step.empty()) write_history(root, history);
   root.create_group("tensors");
 }
 
@@ -103,6 +107,8 @@ const h5::Dataset& TraceWriter::scale(const std::string& stem, std::int64_t size
 
 int TraceWriter::add(const TensorInfo& info) {
   const h5::Type type = element_of(info.dtype);
+  if ((info.layer + info.operand).find('/') != std::string::npos)
+    throw std::invalid_argument(info.name() + ": a layer's or operand's name must not hold '/'");
   h5::Group group = file_.root().create_group("tensors/" + info.layer);
   const bool weight = info.operand == "w";
   if (!group.has_attribute("index")) {
@@ -112,14 +118,16 @@ int TraceWriter::add(const TensorInfo& info) {
   }
   const h5::Shape shape{info.constant ? 1 : step_count_, info.rows, info.cols};
   h5::Storage storage;
-  if (h5::element_count(shape) > 0) storage = {{1, std::min(chunk_rows, info.rows), info.cols}, deflate_level};
+  if (h5::element_count(shape) > 0)
+    storage = {{1, std::min(chunk_rows, info.rows), info.cols}, deflate_level};
   h5::Dataset dataset = group.create_dataset(info.operand, type, shape, storage);
   dataset.attach_scales({info.constant ? &scale("version", 1) : step_scale_.get(),
                          &scale(weight ? "out_row" : "token", info.rows),
                          &scale(info.operand == "dy" ? "out_features" : "in_features", info.cols)});
   dataset.set("operand", info.operand);
   dataset.set("gemms", joined_gemms(info.gemms));
-  for (const GemmUse& use : info.gemms) dataset.set("contraction_axis_" + use.gemm, std::int64_t{use.axis});
+  for (const GemmUse& use : info.gemms)
+    dataset.set("contraction_axis_" + use.gemm, std::int64_t{use.axis});
   label(dataset, "1", info.long_name.empty() ? info.name() : info.long_name);
   if (type == h5::Type::u8) dataset.set("encoding", torch_name_of(info.dtype));
   dataset.set("logical_dtype", torch_name_of(info.dtype));
@@ -135,9 +143,11 @@ void TraceWriter::write_rows(int tensor, std::size_t step, std::int64_t first, s
   Open& open = open_.at(static_cast<std::size_t>(tensor));
   const auto at = static_cast<std::int64_t>(step);
   if (first + count > open.info.rows || at * open.info.rows + first != open.written)
-    throw std::invalid_argument(fmt::format("{}: step {}, row {} was written out of order", open.info.name(), at, first));
+    throw std::invalid_argument(
+        fmt::format("{}: step {}, row {} was written out of order", open.info.name(), at, first));
   open.dataset.write({at, first, 0}, {1, count, open.info.cols}, stored);
-  open.hash.add(stored, static_cast<std::size_t>(count * open.info.cols) * h5::type_bytes(open.dataset.type()));
+  open.hash.add(stored, static_cast<std::size_t>(count * open.info.cols) *
+                            h5::type_bytes(open.dataset.type()));
   open.written += count;
 }
 
