@@ -179,6 +179,7 @@ std::string ElementDecoder::name() const {
 }
 
 void ElementDecoder::decode(const void* stored, std::int64_t count, float* out) const {
+  if (count == 0) return;  // `stored` and `out` may then be null
   if (type_ == h5::Type::bf16 || (codes_ && format_ == bf16)) return widen_bf16(stored, count, out);
   if (!values_.empty())
     return type_ == h5::Type::u8 ? look_up<std::uint8_t>(values_, stored, count, out)
