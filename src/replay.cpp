@@ -24,7 +24,7 @@ struct Job {
 
 class Replay {
  public:
-  Replay(const ReplayInput& input, const ReplayOptions& options) : input_(input), options_(options) {
+  Replay(const ReplayInput& input, const ReplayOptions& options) : input_(input) {
     for (std::size_t t = 0; t < input.tensors.size(); ++t) {
       plans_.push_back(plan_tensor(input, options, t));
       if (plans_[t].casts.empty()) continue;
@@ -121,7 +121,6 @@ class Replay {
   }
 
   const ReplayInput& input_;
-  const ReplayOptions& options_;
   std::vector<TensorPlan> plans_;
   std::vector<Item> items_;
   std::uint64_t in_flight_ = 2, whole_limit_ = 0;
