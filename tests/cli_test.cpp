@@ -137,7 +137,7 @@ TEST(CastCommand, WritesCodesScalesAndValuesOfTheInputsShape) {
   scales->read_rows(0, 6, scale.data());
   values->read_rows(0, 6, value.data());
   for (std::size_t i = 0; i < x.size(); ++i) EXPECT_EQ(value[i], code[i] * scale[i / 128]) << i;
-  for (std::size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(value[i], x[i], 0.04 * std::fabs(x[i]) + 1e-3) << i;
+  for (std::size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(value[i], x[i], 0.0625 * std::fabs(x[i]) + 1e-3) << i;
 }
 
 TEST(CastCommand, RefusesBadArraysInOneLineAndWritesNothing) {
