@@ -21,6 +21,7 @@ struct Command {
 std::span<const Command> commands();
 
 int run_info(const Args&);
+int run_bench(const Args&);
 int run_cast(const Args&);
 int run_formats(const Args&);
 int run_replay(const Args&);

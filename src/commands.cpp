@@ -12,6 +12,7 @@ constexpr Command table[] = {
     {"replay", "recipes over a recorded trace: what each loses, as a table and as HDF5", run_replay},
     {"trace", "list, describe or verify a recorded trace", run_trace},
     {"export", "a table of a result file as csv, json, md or text", run_export},
+    {"bench", "speed of casts and tiles against what memory allows, measured here", run_bench},
 };
 
 }  // namespace
