@@ -61,6 +61,12 @@ struct Cast {
     if (!x.empty()) k.cast(plan, x.data(), x.size(), tile, scale, codes, stream);
   }
 
+  ~Cast() {
+    if (stream) kernels.flush();
+  }
+  Cast(const Cast&) = delete;
+  Cast& operator=(const Cast&) = delete;
+
   // The sign of NaN times NaN depends on the order of the operands, so it is not multiplied.
   void fill_nan_tiles(std::size_t tile, std::span<const float> scale,
                       std::span<std::uint8_t> codes) const {

@@ -38,6 +38,8 @@ struct Kernels {
   /// codes[i] = code of x[i] * scale[i / tile]. With `stream`, `codes` is 64-byte aligned.
   void (*cast)(const CastPlan&, const float* x, std::size_t n, std::size_t tile,
                const float* scale, std::uint8_t* codes, bool stream);
+  /// Makes streamed codes visible to other threads; a drain of the store buffers, so once a call.
+  void (*flush)();
   /// amax[t] = largest |x| of tile t.
   void (*amax)(const float* x, std::size_t n, std::size_t tile, AmaxRule rule, float* amax);
   /// out[i] = table[codes[i]].

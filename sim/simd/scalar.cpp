@@ -13,6 +13,8 @@ void cast(const CastPlan& plan, const float* x, std::size_t n, std::size_t tile,
       codes[i] = static_cast<std::uint8_t>(encode(plan.format, x[i] * scale[t], plan.rule));
 }
 
+void flush() {}
+
 void amax(const float* x, std::size_t n, std::size_t tile, AmaxRule rule, float* amax) {
   for (std::size_t begin = 0, t = 0; begin < n; begin += tile, ++t) {
     std::uint32_t largest = 0;
@@ -34,7 +36,7 @@ void read4_write1(const float* x, std::size_t n, std::uint8_t* codes, bool) {
 }  // namespace
 
 const Kernels& scalar_kernels() {
-  static constexpr Kernels kernels{cast, amax, decode, read4_write1};
+  static constexpr Kernels kernels{cast, flush, amax, decode, read4_write1};
   return kernels;
 }
 

@@ -155,7 +155,6 @@ void cast_as(const CastPlan& plan, const float* x, std::size_t n, std::size_t ti
   for (std::size_t i = 0, t = 0; i < n; i += tile, ++t)
     encode_tile<Encoder<kMantissa, kPlain>, kStream>(encoder, pack, scale[t], x + i,
                                                      n - i < tile ? n - i : tile, codes + i);
-  if (kStream) hwy::FlushStream();
 }
 
 template <int kMantissa, bool kPlain>
@@ -254,8 +253,10 @@ void read4_write1(const float* x, std::size_t n, std::uint8_t* codes, bool prefe
   else read4_write1_as<false>(x, n, codes);
 }
 
+void flush() { hwy::FlushStream(); }
+
 extern const Kernels kernels;
-const Kernels kernels{cast, amax, decode, read4_write1};
+const Kernels kernels{cast, flush, amax, decode, read4_write1};
 
 }  // namespace fp8scope::simd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
