@@ -4,11 +4,18 @@ namespace fp8scope::simd {
 
 namespace {
 
+// M >> shift is (e + 127 + shift) << m, the code wants (e + bias - 1) << m: their difference, in the
+// low byte.
+std::uint32_t code_offset(const Format& f) {
+  const auto difference = static_cast<std::uint32_t>(f.bias - 1 - 127 - (23 - f.mantissa_bits));
+  return difference << f.mantissa_bits & 0xffu;
+}
+
 // Every power of two of the vector code must be a normal binary32 number with room on both sides.
 bool in_vector_range(const Format& f) {
   const bool has_normals = f.max_code() >> f.mantissa_bits > 0;
   return f.is_signed() && f.bits() <= 8 && has_normals && f.min_exponent() > -100 &&
-         f.max_exponent() < 100;
+         f.max_exponent() < 100 && code_offset(f) % 2 == 0;
 }
 
 // The largest pattern that still rounds to the largest finite value.
@@ -32,8 +39,7 @@ CastPlan make_plan(const Format& f, const CastRule& rule) {
   plan.min_normal_bits = float_bits(pow2(f.min_exponent()));
   plan.shift = 23 - f.mantissa_bits;
   plan.sign_shift = 32 - f.bits();
-  // M >> shift is (e + 127 + shift) << m; the code wants (e + bias - 1) << m. Modulo 2^32.
-  plan.offset = static_cast<std::uint32_t>(f.bias - 1 - 127 - plan.shift) << f.mantissa_bits;
+  plan.to_magic = static_cast<std::uint32_t>(plan.shift) << 23 | code_offset(f);
   plan.negative_zero = f.has_negative_zero();
 
   const float nan = bits_float(0x7fc00000u), negative_nan = bits_float(0xffc00000u);

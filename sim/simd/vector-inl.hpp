@@ -56,14 +56,13 @@ struct Packer {
 /// where it is known, for shifts by a constant, or -1; `kPlain` is CastPlan::plain.
 template <int kMantissa, bool kPlain>
 struct Encoder {
-  UVec max, min_normal, to_magic, offset, sign_bit, nan, negative_nan, overflow_above, overflow;
+  UVec max, min_normal, to_magic, sign_bit, nan, negative_nan, overflow_above, overflow;
   int shift, sign_shift;
   bool negative_zero;
 
   explicit HWY_INLINE Encoder(const CastPlan& plan)
       : max(hn::Set(U(), plan.max_bits)), min_normal(hn::Set(U(), plan.min_normal_bits)),
-        to_magic(hn::Set(U(), static_cast<std::uint32_t>(plan.shift) << 23)),
-        offset(hn::Set(U(), plan.offset)),
+        to_magic(hn::Set(U(), plan.to_magic)),
         sign_bit(hn::Set(U(), 0x80000000u >> plan.sign_shift)), nan(hn::Set(U(), plan.nan)),
         negative_nan(hn::Set(U(), plan.negative_nan)),
         overflow_above(hn::Set(U(), plan.overflow_above)), overflow(hn::Set(U(), plan.overflow)),
@@ -77,7 +76,7 @@ struct Encoder {
     const UVec magic = hn::Add(exponent, to_magic);
     const UVec t =
         hn::BitCast(U(), hn::Add(hn::BitCast(F(), bounded), hn::BitCast(F(), magic)));
-    const UVec sum = hn::Add(hn::Add(t, offset), shifted(magic));
+    const UVec sum = hn::Add(t, shifted(magic));
     const UVec code = hn::And(sum, hn::Set(U(), 0xffu));
     return kPlain ? finish_plain(code, x, magnitude) : finish(code, x, magnitude);
   }
@@ -87,13 +86,13 @@ struct Encoder {
     if constexpr (kMantissa >= 0) return hn::ShiftRight<23 - kMantissa>(magic);
     return hn::ShiftRightSame(magic, shift);
   }
-  HWY_INLINE UVec sign_of(UVec x) const {
-    if constexpr (kMantissa == 2 || kMantissa == 3) return hn::And(hn::ShiftRight<24>(x), sign_bit);
-    return hn::And(hn::ShiftRightSame(x, sign_shift), sign_bit);
+  HWY_INLINE UVec sign_place(UVec x) const {
+    if constexpr (kMantissa == 2 || kMantissa == 3) return hn::ShiftRight<24>(x);
+    return hn::ShiftRightSame(x, sign_shift);
   }
   HWY_INLINE UVec finish_plain(UVec code, UVec x, UVec magnitude) const {
     const auto is_nan = hn::Gt(hn::BitCast(I(), magnitude), hn::Set(I(), 0x7f800000));
-    const UVec with_sign = hn::Or(code, sign_of(x));
+    const UVec with_sign = hn::OrAnd(code, sign_place(x), sign_bit);
     return hn::IfThenElse(hn::RebindMask(U(), is_nan), nan, with_sign);
   }
   HWY_INLINE UVec finish(UVec code, UVec x, UVec magnitude) const {
