@@ -66,7 +66,7 @@ double median(std::vector<double> values);
 /// median of (other[i] / own[i]): how many times faster `own` is.
 double median_speedup(const std::vector<double>& own, const std::vector<double>& other);
 
-/// A result of `times` against the faster of two ceilings, all in seconds per binary32 element.
+/// A result of `times` against the fastest of the ceilings, all in seconds per binary32 element.
 BenchResult result_of(std::string name, int threads, const std::vector<double>& times,
                       std::span<const std::vector<double>> ceilings);
 

@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "sim/simd/isa.hpp"
 #include "src/command.hpp"
 #include "src/options.hpp"
 #include "src/version.hpp"
@@ -15,6 +16,9 @@ int run_info(const Args& args) {
   fmt::print("commit    {}\n", git_commit);
   fmt::print("compiler  {}, {}\n", compiler, build_type);
   fmt::print("threads   {}\n", std::thread::hardware_concurrency());
+  fmt::print("isa      ");
+  for (const Isa isa : supported_isas()) fmt::print(" {}", isa_name(isa));
+  fmt::print("\n");
   fmt::print("cuda      {}\n", cuda_build);
   return 0;
 }
