@@ -23,7 +23,8 @@ TEST(Bench, EverySuiteMeasuresEveryThreadCountAndGivesPositiveFigures) {
 TEST(Bench, ARaceRunsEveryElementOncePerRoundWhateverTheThreads) {
   for (const int threads : {1, 2, 3}) {
     std::atomic<std::size_t> elements = 0;
-    const Contender all{[&](std::size_t begin, std::size_t end) { elements += end - begin; }, 10000};
+    const auto count = [&](std::size_t begin, std::size_t end) { elements += end - begin; };
+    const Contender all{count, 10000};
     const auto times = race({all, all}, threads, 3);
     EXPECT_EQ(elements, 2u * 4u * 10000u) << threads;  // one more round than is counted
     ASSERT_EQ(times.size(), 2u);

@@ -34,7 +34,8 @@ constexpr Case cases[] = {{"E4m3", e4m3, __NV_E4M3}, {"E5m2", e5m2, __NV_E5M2}};
 /// header, as NanRule::all_ones; an overflow keeps it.
 std::uint64_t mismatches(const Case& c, std::uint64_t first, const std::vector<Isa>& targets,
                          std::vector<float>& x, std::vector<std::uint8_t>& codes) {
-  for (std::uint64_t i = 0; i < chunk; ++i) x[i] = bits_float(static_cast<std::uint32_t>(first + i));
+  for (std::uint64_t i = 0; i < chunk; ++i)
+    x[i] = bits_float(static_cast<std::uint32_t>(first + i));
   std::uint64_t wrong = 0;
   for (const auto& [overflow, saturation] :
        {std::pair{Overflow::saturate, __NV_SATFINITE}, {Overflow::special, __NV_NOSAT}}) {

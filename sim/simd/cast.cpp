@@ -120,8 +120,8 @@ float amax_span(std::span<const float> x, AmaxRule amax_rule, Isa isa) {
   return amax;
 }
 
-void tile_amax(std::span<const float> x, std::int64_t tile, AmaxRule amax_rule, std::span<float> amax,
-               Isa isa) {
+void tile_amax(std::span<const float> x, std::int64_t tile, AmaxRule amax_rule,
+               std::span<float> amax, Isa isa) {
   require(amax.size() == tile_count(x.size(), tile), "tile_amax: one amax per tile is needed");
   kernels_of(isa).amax(x.data(), x.size(), static_cast<std::size_t>(tile), amax_rule, amax.data());
 }

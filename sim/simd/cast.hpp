@@ -33,7 +33,7 @@ struct Run {
 /// x      [n]
 /// codes  [n], written
 /// Vectorised for nearest-even and formats with a sign whose values are not near the ends of
-/// binary32; other roundings run the scalar code. Rounding::stochastic throws: it needs random bits.
+/// binary32; the rest runs the scalar code. Rounding::stochastic throws: it needs random bits.
 void encode_span(const Format& f, const CastRule& rule, std::span<const float> x,
                  std::span<std::uint8_t> codes, Run run = {});
 

@@ -13,8 +13,8 @@ namespace fp8scope::simd {
 /// one addition: t = min(|x|, max) + M with M = 2^(e + 23 - m), e the exponent of |x| but at least
 /// the smallest normal one. The last place of M is that of the format at x, so the hardware rounds
 /// to nearest even, subnormals included, and the low bits of t are the significand. M also holds,
-/// in units of its last place, what makes the low byte of t + (M >> shift) the code; an even number,
-/// so ties are not disturbed.
+/// in units of its last place, what makes the low byte of t + (M >> shift) the code; an even
+/// number, so ties are not disturbed.
 struct CastPlan {
   Format format;
   CastRule rule;

@@ -4,8 +4,8 @@ namespace fp8scope::simd {
 
 namespace {
 
-// M >> shift is (e + 127 + shift) << m, the code wants (e + bias - 1) << m: their difference, in the
-// low byte.
+// M >> shift is (e + 127 + shift) << m, the code wants (e + bias - 1) << m: their difference, in
+// the low byte.
 std::uint32_t code_offset(const Format& f) {
   const auto difference = static_cast<std::uint32_t>(f.bias - 1 - 127 - (23 - f.mantissa_bits));
   return difference << f.mantissa_bits & 0xffu;
