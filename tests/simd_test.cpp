@@ -180,7 +180,8 @@ TEST(Simd, FusedTilesEqualAmaxThenScaleThenCast) {
           std::ranges::fill(codes, 0xaa);
           quantize_tiles(e4m3, {}, x, tile, AmaxRule::ignore_nan, scales_to_448, scale, inv, codes,
                          {isa, stores});
-          EXPECT_TRUE(std::ranges::equal(codes, expected)) << isa_name(isa) << " tile " << tile << " n " << n;
+          EXPECT_TRUE(std::ranges::equal(codes, expected))
+              << isa_name(isa) << " tile " << tile << " n " << n;
           EXPECT_EQ(scale, s);
           EXPECT_EQ(inv, si);
         }

@@ -62,8 +62,8 @@ float amax_span(std::span<const float> x, AmaxRule amax_rule, Isa isa = Isa::aut
 ///
 /// x     [n]
 /// amax  [ceil(n / tile)], written
-void tile_amax(std::span<const float> x, std::int64_t tile, AmaxRule amax_rule, std::span<float> amax,
-               Isa isa = Isa::automatic);
+void tile_amax(std::span<const float> x, std::int64_t tile, AmaxRule amax_rule,
+               std::span<float> amax, Isa isa = Isa::automatic);
 
 /// Scales of a run of tiles from their amaxes; called with tiles in order, some dozens at a time.
 ///
