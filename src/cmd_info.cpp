@@ -17,9 +17,8 @@ int run_info(const Args& args) {
   fmt::print("commit    {}\n", git_commit);
   fmt::print("compiler  {}, {}\n", compiler, build_type);
   fmt::print("threads   {}\n", std::thread::hardware_concurrency());
-  fmt::print("vector   ");
-  for (const NamedIsa& row : isas)
-    if (row.isa != Isa::automatic && isa_supported(row.isa)) fmt::print(" {}", row.name);
+  fmt::print("isa      ");
+  for (const Isa each : supported_isas()) fmt::print(" {}", isa_name(each));
   fmt::print(" (in use: {})\n", isa_name(isa()));
   fmt::print("hdf5      {}\n", h5::library_version());
   fmt::print("cuda      {}\n", cuda_build);

@@ -59,7 +59,7 @@ std::uint64_t hash_of_chunk(const Encoder& encoder, std::uint32_t first) {
   for (std::uint32_t begin = first, done = 0; done < chunk; done += part, begin += part) {
     for (std::uint32_t i = 0; i < part; ++i) x[i] = bits_float(begin + i);
     if (f.bits() <= 8 && f.is_signed()) {
-      encode_all(f, encoder.rule, x, 1.0f, codes);
+      encode_span(f, encoder.rule, x, codes);
       for (const std::uint8_t code : codes) add(code);
       continue;
     }
