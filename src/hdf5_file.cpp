@@ -75,7 +75,11 @@ NewFile::NewFile(const std::string& path)
       file_(create_file(output_.temporary(), path)),
       root_(Id(H5Gopen2(file_.get(), "/", H5P_DEFAULT)), path, "/") {}
 
-NewFile::~NewFile() = default;
+NewFile::~NewFile() {
+  // Closing would flush to a disk that may be full, and HDF5 can crash when that fails. The
+  // temporary file is removed, so its content does not matter.
+  file_.release();
+}
 
 void NewFile::commit() {
   const std::string where = fmt::format("'{}'", output_.target());
