@@ -13,7 +13,7 @@ struct BlockShape {
   friend constexpr bool operator==(const BlockShape&, const BlockShape&) = default;
 };
 
-/// "1x128", "128x128", "tensor", "1xrow".
+/// "1x128", "128x128", "tensor"; "1xall" is one scale per row.
 std::string block_name(const BlockShape& block);
 
 /// A row-major [rows, cols] tensor cut into blocks that share one scale each. Blocks at the right

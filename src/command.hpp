@@ -21,7 +21,9 @@ struct Command {
 std::span<const Command> commands();
 
 int run_info(const Args&);
+int run_cast(const Args&);
 int run_formats(const Args&);
+int run_replay(const Args&);
 int run_trace(const Args&);
 int run_export(const Args&);
 

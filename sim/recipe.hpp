@@ -1,0 +1,103 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "sim/amax.hpp"
+#include "sim/block.hpp"
+#include "sim/convert.hpp"
+#include "sim/format.hpp"
+#include "sim/scale.hpp"
+
+namespace fp8scope {
+
+/// What a tensor is to the GEMMs of a layer.
+enum class Role : std::uint8_t { activation, weight, gradient };
+
+struct NamedRole {
+  std::string_view name;
+  Role role;
+  std::string_view operand;  ///< name of the operand in traces
+};
+
+inline constexpr NamedRole roles[] = {
+    {"activation", Role::activation, "x"},
+    {"weight", Role::weight, "w"},
+    {"gradient", Role::gradient, "dy"},
+};
+
+/// The tensor that a recipe is asked to scale.
+struct Operand {
+  Role role = Role::activation;
+  Format input{8, 23, 127, Specials::ieee};  ///< type the tensor is kept in before the cast
+};
+
+/// How a recipe stores scale_inv.
+enum class ScaleStorage : std::uint8_t { fp32, e8m0 };
+
+/// Everything about the cast of one tensor that does not change from step to step.
+struct Plan {
+  Format format = e4m3;                        ///< element format
+  CastRule cast;                               ///< saturating, nearest even unless a recipe says otherwise
+  BlockShape block;                            ///< along the contracted dimension = along the columns
+  AmaxRule amax_rule = AmaxRule::ignore_nan;
+  ScaleStorage storage = ScaleStorage::fp32;
+  bool whole_blocks = false;  ///< the library refuses a contracted dimension that is no multiple of the block
+  bool delayed = false;  ///< scales of a step come from earlier steps: no pass over x before the cast
+};
+
+/// Chooses the scales of one tensor, step after step. One object follows one tensor.
+class Recipe {
+ public:
+  virtual ~Recipe() = default;
+  explicit Recipe(Plan plan) : plan_(plan) {}
+  Recipe(const Recipe&) = delete;
+  Recipe& operator=(const Recipe&) = delete;
+
+  const Plan& plan() const { return plan_; }
+
+  /// Writes the scales of every block for this step, then remembers the step.
+  ///
+  /// amax    [blocks], largest |x| in each block at this step, by plan().amax_rule
+  /// scales  [blocks], written
+  virtual void step(std::span<const float> amax, std::span<Scales> scales) = 0;
+
+  /// The rule that step() applies to each amax on its own, where there is one (online recipes);
+  /// nullptr where the scales depend on more than this step's amax of the block.
+  virtual const ScaleRule* block_rule() const { return nullptr; }
+
+  /// Age of the amax behind the scale of the coming step, in steps: 0 is this step's own. -1 where no
+  /// amax has been seen yet.
+  virtual std::int64_t amax_age() const { return 0; }
+
+  /// The amax behind the scale of the coming step; requires amax_age() > 0.
+  virtual float amax_in_use() const { return 0.0f; }
+
+ private:
+  Plan plan_;
+};
+
+/// The options of "name:key=value:key=value", each to be taken once.
+class RecipeOptions;
+
+struct NamedRecipe {
+  std::string_view name;
+  std::string_view version;  ///< of the library whose behaviour it reproduces
+  std::string_view summary;
+  std::string_view options;  ///< "key=default ..." as typed by the user
+  std::unique_ptr<Recipe> (*make)(const Operand&, RecipeOptions&);
+};
+
+/// Every recipe the program offers.
+std::span<const NamedRecipe> recipes();
+
+/// The recipe that `spec` = "name[:key=value...]" describes, new, for one tensor.
+///
+/// Throws UnknownName for an unknown name or key, std::invalid_argument for a bad value; the message
+/// quotes `spec`.
+std::unique_ptr<Recipe> make_recipe(std::string_view spec, const Operand& operand);
+
+}  // namespace fp8scope

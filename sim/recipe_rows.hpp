@@ -1,0 +1,16 @@
+#pragma once
+
+#include <memory>
+
+#include "sim/recipe.hpp"
+
+namespace fp8scope {
+
+// The makers of the rows of recipe.cpp.
+std::unique_ptr<Recipe> make_te_delayed(const Operand&, RecipeOptions&);
+std::unique_ptr<Recipe> make_te_current(const Operand&, RecipeOptions&);
+std::unique_ptr<Recipe> make_te_block(const Operand&, RecipeOptions&);
+std::unique_ptr<Recipe> make_dsv3(const Operand&, RecipeOptions&);
+std::unique_ptr<Recipe> make_mxfp8(const Operand&, RecipeOptions&);
+
+}  // namespace fp8scope

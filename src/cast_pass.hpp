@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sim/recipe.hpp"
+#include "src/cast_stats.hpp"
+#include "src/tensor_facts.hpp"
+
+namespace fp8scope {
+
+/// One recipe applied to one tensor: the plan of its cast, and where the scales come from.
+struct TensorCast {
+  Plan plan;
+  BlockShape block;                 ///< plan.block, turned if the contracted dimension is the rows
+  const ScaleRule* rule = nullptr;  ///< scales = rule(amax of the block), unless `given`
+  bool given = false;               ///< one block, whose scales came from earlier steps
+  Scales scales;
+  std::int64_t age = 0;
+  float amax_in_use = 0.0f;
+  std::uint64_t seed = 0;           ///< of a stochastic cast, which draws by element index
+};
+
+/// Measures every cast of a tensor, panel by panel, after TensorFacts has seen all of it. A row is
+/// read from memory once: all casts run on it while it is in the cache.
+class CastPass {
+ public:
+  /// whole_amax  amax of the whole operand where it is known from elsewhere (only some rows were
+  ///             recorded), else negative
+  CastPass(const TensorFacts& facts, std::vector<TensorCast> casts, float whole_amax);
+  ~CastPass();
+
+  /// [casts], with the scales of those that have one for the whole tensor.
+  const std::vector<TensorCast>& casts() const { return casts_; }
+
+  /// Throws DataError, beginning with `where`, if a recipe of whole blocks meets a shape that its
+  /// blocks do not divide.
+  static void require_whole_blocks(const Plan& plan, const BlockShape& block, std::int64_t rows,
+                                   std::int64_t cols, const std::string& where);
+
+  /// Panels must be multiples of this many rows, but for the last.
+  static std::int64_t panel_rows(std::span<const TensorCast> casts);
+
+  /// Measures rows [first, first + count); panels come in order.
+  ///
+  /// x  [count, cols]
+  void add(std::int64_t first, std::int64_t count, const float* x);
+  /// [casts]; to be called once after the last panel.
+  std::vector<CastResult> finish();
+
+ private:
+  struct Layout;
+  struct Tile;
+  struct ScaleRange;
+  /// What a thread needs to measure a row.
+  struct Workspace {
+    struct OfCast {
+      std::vector<float> scale, scale_inv, value;  ///< [cols] each
+      std::int64_t filled = -1;                    ///< block row that the scales are for
+    };
+    std::vector<OfCast> casts;
+    std::vector<std::uint32_t> row;                    ///< [cols] magnitudes of the row
+    std::vector<std::vector<std::uint32_t>> segments;  ///< [layouts][blocks across] of the row
+  };
+  /// Rows [first, first + count) of the tensor.
+  struct Panel {
+    std::int64_t first, count;
+    const float* x;
+  };
+
+  void whole_tensor_scales(float whole_amax);
+  void find_block_amaxes(Layout& layout, const Panel& panel);
+  Workspace workspace() const;
+  void measure_row(const Panel& panel, std::int64_t r, Workspace& space, Tile& tile);
+  static void fill_values(const TensorCast& cast, const float* row, std::int64_t first,
+                          Workspace::OfCast& of);
+  void fill_scales(std::size_t cast, const Panel& panel, std::int64_t r, Workspace& space, Tile& tile);
+  float block_amax(const Layout& layout, AmaxRule rule, std::uint32_t bits, const Panel& panel,
+                   std::int64_t block_row, std::int64_t k) const;
+
+  const TensorFacts& facts_;
+  std::vector<TensorCast> casts_;
+  std::vector<CastLimits> limits_;
+  std::vector<Layout> layouts_;           ///< distinct block shapes
+  std::vector<std::size_t> layout_of_;    ///< [casts]
+  std::vector<CastResult> results_;       ///< [casts]
+  std::vector<ScaleRange> ranges_;              ///< [casts]
+  std::vector<std::vector<double>> row_noise_;  ///< [casts][rows]
+  double bulk_power_ = 0.0;
+};
+
+}  // namespace fp8scope

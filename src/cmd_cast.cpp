@@ -1,0 +1,217 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "sim/names.hpp"
+#include "sim/philox.hpp"
+#include "sim/quantize.hpp"
+#include "src/array.hpp"
+#include "src/cast_pass.hpp"
+#include "src/command.hpp"
+#include "src/errors.hpp"
+#include "src/options.hpp"
+#include "src/output_file.hpp"
+#include "src/run_options.hpp"
+#include "src/table.hpp"
+
+namespace fp8scope {
+namespace {
+
+/// How the whole array is to be cast.
+struct CastJob {
+  std::unique_ptr<Recipe> recipe;  ///< none: every scale is 1
+  std::string recipe_name;
+  TensorCast cast;
+};
+
+constexpr struct {
+  std::string_view name;
+  Overflow overflow;
+} overflows[] = {{"saturate", Overflow::saturate}, {"special", Overflow::special}};
+
+CastJob read_job(const Options& options, const Format& input) {
+  CastJob job;
+  job.recipe_name = options.text_or("recipe", "none");
+  const auto format = options.text("format");
+  Plan& plan = job.cast.plan;
+  if (job.recipe_name == "none") {
+    if (!format) throw UsageError("cast: --recipe none needs --format");
+    plan.format = parse_format(*format);
+    job.cast.given = true;
+    job.cast.age = -1;
+  } else {
+    const Operand operand{by_name(roles, options.text_or("role", "activation"), "--role").role, input};
+    job.recipe = make_recipe(job.recipe_name + (format ? ":format=" + *format : ""), operand);
+    plan = job.recipe->plan();
+    job.cast.rule = job.recipe->block_rule();
+    job.cast.block = plan.block;
+    if (!job.cast.rule) {  // its scale comes from steps before this one: there are none
+      const float unused = 0.0f;
+      job.recipe->step({&unused, 1}, {&job.cast.scales, 1});
+      job.cast.given = true;
+      job.cast.age = -1;
+    }
+  }
+  plan.cast.rounding = by_name(roundings, options.text_or("rounding", "nearest-even"), "--rounding").rounding;
+  plan.cast.overflow = by_name(overflows, options.text_or("overflow", "saturate"), "--overflow").overflow;
+  job.cast.seed = options.number_or("seed", 0);
+  return job;
+}
+
+/// Writes panels of codes, scales and values to the output file.
+class CastWriter {
+ public:
+  CastWriter(const std::string& path, const ArrayReader& input, const CastJob& job, const std::string& name)
+      : file_(path), cast_(job.cast), grid_(input.rows(), input.cols(), job.cast.block) {
+    const Format& format = cast_.plan.format;
+    codes_ = file_.add_codes("codes", format, input.shape(), "codes of the elements");
+    scale_inv_ = file_.add_floats("scale_inv", {grid_.down(), grid_.across()}, "1",
+                                  "dequantise factor of each block");
+    file_.set(scale_inv_, "block", block_name(cast_.block));
+    dequantized_ = file_.add_floats("dequantized", input.shape(), "1", "decode(code) * scale_inv");
+    if (cast_.plan.storage == ScaleStorage::e8m0)
+      scale_codes_ = file_.add_codes("scale_inv_codes", e8m0, {grid_.down(), grid_.across()},
+                                     "dequantise factor of each block as the recipe stores it");
+    file_.set_root("recipe", job.recipe_name);
+    file_.set_root("format", format_name(format));
+    file_.set_root("input", name);
+  }
+
+  /// Rows [first, first + count), whole blocks but at the end.  x [count, cols]
+  void write(std::int64_t first, std::int64_t count, const float* x) {
+    const BlockGrid panel(count, grid_.cols, {grid_.block_rows, grid_.block_cols});
+    std::vector<Scales> scales(panel.blocks(), cast_.scales);
+    if (!cast_.given && cast_.block != BlockShape{}) {
+      std::vector<float> amaxes(panel.blocks());
+      block_amax(cast_.plan.amax_rule, panel, {x, static_cast<std::size_t>(panel.size())}, amaxes);
+      std::ranges::transform(amaxes, scales.begin(), [&](float a) { return block_scales(*cast_.rule, a); });
+    }
+    std::vector<std::uint32_t> codes(panel.size());
+    std::vector<float> values(panel.size());
+    const Plan& plan = cast_.plan;
+    for (std::int64_t r = 0; r < count; ++r)
+      for (std::int64_t c = 0; c < panel.cols; ++c) {
+        const std::int64_t i = panel.element(r, c);
+        const Scales& s = scales[panel.block(r, c)];
+        const RandomBits random = plan.cast.rounding == Rounding::stochastic
+                                      ? random_bits(cast_.seed, first * panel.cols + i)
+                                      : RandomBits{};
+        codes[i] = quantize_element(plan.format, x[i], s.scale, plan.cast, random);
+        values[i] = decode(plan.format, codes[i]) * s.scale_inv;
+      }
+    write_codes(codes_, plan.format, first, count, codes);
+    file_.write_rows(dequantized_, first, count, values.data());
+    if (grid_.block_rows < grid_.rows || first == 0) write_scales(first / grid_.block_rows, panel.down(), scales);
+  }
+
+  void commit() { file_.commit(); }
+
+ private:
+  void write_codes(int array, const Format& f, std::int64_t first, std::int64_t count,
+                   const std::vector<std::uint32_t>& codes) {
+    const auto narrow = [&]<class T>(T) {
+      const std::vector<T> small(codes.begin(), codes.end());
+      file_.write_rows(array, first, count, small.data());
+    };
+    if (f.bits() <= 8) narrow(std::uint8_t{});
+    else if (f.bits() <= 16) narrow(std::uint16_t{});
+    else narrow(std::uint32_t{});
+  }
+
+  void write_scales(std::int64_t first, std::int64_t count, const std::vector<Scales>& scales) {
+    std::vector<float> factors;
+    std::vector<std::uint32_t> codes;
+    for (const Scales& s : scales) factors.push_back(s.scale_inv), codes.push_back(e8m0_code(s.scale_inv));
+    file_.write_rows(scale_inv_, first, count, factors.data());
+    if (scale_codes_ >= 0) write_codes(scale_codes_, e8m0, first, count, codes);
+  }
+
+  ArrayFile file_;
+  TensorCast cast_;
+  BlockGrid grid_;
+  int codes_ = -1, scale_inv_ = -1, dequantized_ = -1, scale_codes_ = -1;
+};
+
+void for_each_panel(const ArrayReader& input, std::int64_t step, std::uint64_t max_memory, const auto& visit) {
+  // An element costs 20 bytes: itself, its code in two widths, its value, and HDF5's copy.
+  const auto budget = static_cast<std::int64_t>(max_memory / 20) / std::max<std::int64_t>(1, input.cols());
+  const std::int64_t rows = std::max(step, budget / step * step);
+  std::vector<float> x(std::min(rows, input.rows()) * input.cols());
+  for (std::int64_t first = 0; first < input.rows(); first += rows) {
+    const std::int64_t count = std::min(rows, input.rows() - first);
+    input.read_rows(first, count, x.data());
+    visit(first, count, x.data());
+  }
+}
+
+Table describe(const TensorFacts& facts, const CastResult& result) {
+  Table table("cast", "what the cast lost");
+  auto& name = table.add<std::string>("statistic", "1", "");
+  auto& value = table.add<double>("value", "1", "");
+  auto& unit = table.add<std::string>("unit", "1", "");
+  for (const Count& c : counts()) {
+    name.emplace_back(c.name);
+    value.push_back(static_cast<double>(c.value(facts, result)));
+    unit.emplace_back("1");
+  }
+  for (const Statistic& s : statistics()) {
+    name.emplace_back(s.name);
+    value.push_back(s.value(facts, result));
+    unit.emplace_back(s.unit);
+  }
+  return table;
+}
+
+}  // namespace
+
+int run_cast(const Args& args) {
+  Options options("cast", "IN.npy|IN.h5:DATASET");
+  options.add("recipe,r", "NAME[:KEY=VALUE...]", "scaling recipe; none (default) casts with scale 1");
+  options.add("format,f", "NAME", "element format, where the recipe's is not wanted");
+  options.add("role", "NAME", "what the tensor is: activation (default), weight, gradient");
+  options.add("rounding", "NAME", "nearest-even (default), nearest-away, toward-zero, up, down, to-odd, stochastic");
+  options.add("overflow", "NAME", "saturate (default) or special: infinity or NaN");
+  options.add("seed", "N", "of stochastic rounding, default 0");
+  options.add("encoding", "NAME", "what 8- or 16-bit elements of the input encode, e.g. bfloat16");
+  options.add("output,o", "FILE", "HDF5 file for codes, scale_inv, dequantized");
+  options.add("max-mem", "BYTES", "memory for the array, default 1GiB");
+  add_run_options(options);
+  if (!options.parse(args)) return 0;
+
+  const std::string& name = options.words()[0];
+  const std::string output = options.required("output");
+  use_isa(options);
+  const auto input = open_array(name, options.text_or("encoding", ""));
+  require_other_file(output, array_file(name));
+  const std::uint64_t max_memory = options.bytes_or("max-mem", 1u << 30);
+  const std::string dtype = input->dtype();
+  const Format input_format = dtype == "bfloat16" ? bf16 : dtype == "float16" ? fp16 : Operand{}.input;
+  CastJob job = read_job(options, input_format);
+  if (input->size() == 0) throw DataError(fmt::format("{}: the array is empty", name));
+
+  CastPass::require_whole_blocks(job.cast.plan, job.cast.block, input->rows(), input->cols(),
+                                 name + ": --recipe " + job.recipe_name);
+  const std::int64_t step = CastPass::panel_rows({&job.cast, 1});
+  TensorFacts facts(input->rows(), input->cols(), job.cast.block.rows == 0 && job.cast.block.cols != 0);
+  for_each_panel(*input, step, max_memory,
+                 [&](std::int64_t first, std::int64_t count, const float* x) { facts.add(first, count, x); });
+  facts.finish();
+  if (facts.moments().finite == 0)
+    throw DataError(fmt::format("{}: holds no finite number ({} NaN, {} infinite): there is nothing to scale",
+                                name, facts.moments().nans, facts.moments().infs));
+
+  CastPass pass(facts, {job.cast}, -1.0f);
+  job.cast = pass.casts()[0];
+  if (job.cast.block == BlockShape{}) job.cast.given = true;
+  CastWriter writer(output, *input, job, array_file(name));
+  for_each_panel(*input, step, max_memory, [&](std::int64_t first, std::int64_t count, const float* x) {
+    writer.write(first, count, x);
+    pass.add(first, count, x);
+  });
+  writer.commit();
+  fmt::print("{}", print_table(describe(facts, pass.finish()[0]), TableStyle::text));
+  return 0;
+}
+
+}  // namespace fp8scope

@@ -1,0 +1,95 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <thread>
+
+#include "sim/simd/isa.hpp"
+#include "src/command.hpp"
+#include "src/errors.hpp"
+#include "src/options.hpp"
+#include "src/output_file.hpp"
+#include "src/progress.hpp"
+#include "src/replay.hpp"
+#include "src/replay_tables.hpp"
+#include "src/result_file.hpp"
+#include "src/run_options.hpp"
+
+namespace fp8scope {
+namespace {
+
+constexpr std::string_view gemm_choices[] = {"first", "all", "fprop", "dgrad", "wgrad"};
+
+ReplayOptions read_options(const Options& options) {
+  ReplayOptions replay;
+  replay.recipes = options.list("recipes");
+  if (replay.recipes.empty())
+    for (const NamedRecipe& recipe : recipes()) replay.recipes.push_back(std::string(recipe.name));
+  for (const std::string& recipe : replay.recipes)
+    for (const NamedRole& role : roles) make_recipe(recipe, {role.role});  // before any work is done
+  replay.gemms = options.text_or("gemms", "first");
+  if (std::ranges::find(gemm_choices, replay.gemms) == std::end(gemm_choices))
+    throw UsageError(fmt::format("--gemms {}: wanted first, all, fprop, dgrad or wgrad", replay.gemms));
+  replay.max_memory = options.bytes_or("max-mem", replay.max_memory);
+  replay.threads = thread_count(options);
+  return replay;
+}
+
+/// A tensor of nothing but NaN and infinities has no error to measure.
+void require_finite(const ReplayInput& input, const ReplayItem& item) {
+  if (item.facts->moments().finite > 0) return;
+  throw DataError(fmt::format(
+      "{}: {} at step {} holds no finite number ({} NaN, {} infinite); --allow-nan keeps it in the "
+      "results, with NaN for its statistics",
+      input.where, input.tensors[item.tensor].name(), input.steps[item.step],
+      item.facts->moments().nans, item.facts->moments().infs));
+}
+
+}  // namespace
+
+int run_replay(const Args& args) {
+  Options options("replay", "TRACE");
+  options.add("recipes,r", "A,B,...", "recipes as NAME[:KEY=VALUE...]; all of them unless given");
+  options.add("output,o", "FILE", "result file (HDF5)");
+  options.add("gemms", "WHICH", "use of each operand that sets the direction of its blocks: first (default), "
+                                "all, fprop, dgrad, wgrad");
+  options.add("max-mem", "BYTES", "tensors held in memory at a time, default 1GiB");
+  add_run_options(options);
+  options.flag("reproducible", "leave out of the results all that differs between runs and machines");
+  options.flag("allow-nan", "keep tensors without a finite number");
+  options.flag("no-progress", "no progress bar");
+  if (!options.parse(args)) return 0;
+
+  const std::string& path = options.words()[0];
+  const ReplayOptions replay_options = read_options(options);
+  const Isa isa = use_isa(options);
+  const auto output = options.text("output");
+  if (output) require_other_file(*output, path);
+  const Trace trace(path);
+  const ReplayInput input = replay_input(trace);
+
+  std::uint64_t total = 0;
+  for (const TensorInfo& info : trace.tensors()) total += static_cast<std::uint64_t>(info.size());
+  Progress progress("replay", total, !options.has("no-progress"));
+  ReplayTables tables(input, replay_options);
+  replay(input, replay_options, [&](const ReplayItem& item) {
+    if (!options.has("allow-nan")) require_finite(input, item);
+    tables.take(item);
+    progress.add(static_cast<std::uint64_t>(item.facts->rows() * item.facts->cols()));
+  });
+
+  if (output) {
+    Results results;
+    results.title = "scaling recipes replayed over a recorded trace";
+    results.attributes.push_back({"recipes", replay_options.recipes});
+    results.attributes.push_back({"gemms", replay_options.gemms});
+    results.inputs.push_back(identify(path));
+    tables.write_to(results);
+    write_results(*output, results, {args, std::string(isa_name(isa)), replay_options.threads},
+                  options.has("reproducible"));
+  }
+  fmt::print("{}", print_table(tables.summary(), TableStyle::text));
+  return 0;
+}
+
+}  // namespace fp8scope

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sim/recipe.hpp"
+#include "src/cast_pass.hpp"
+#include "src/cast_stats.hpp"
+#include "src/trace.hpp"
+
+namespace fp8scope {
+
+/// Where replay() finds tensors: a trace file, or memory.
+struct ReplayInput {
+  std::string where;                       ///< for messages
+  std::span<const TensorInfo> tensors;
+  std::span<const std::int64_t> steps;     ///< [S] numbers of the recorded steps
+  const AmaxHistory* history = nullptr;    ///< of all steps
+  /// Rows [first, first + count) of tensors[tensor] at steps[step] as binary32; called by one thread
+  /// at a time.
+  std::function<void(std::size_t tensor, std::size_t step, std::int64_t first, std::int64_t count,
+                     float* out)>
+      read_rows;
+};
+
+ReplayInput replay_input(const Trace& trace);
+
+struct ReplayOptions {
+  std::vector<std::string> recipes;    ///< as make_recipe() takes them
+  std::string gemms = "first";         ///< "first" use of each operand, "all", or "fprop", ...
+  std::uint64_t max_memory = 1u << 30; ///< bytes of tensors held at a time
+  int threads = 1;
+};
+
+/// One cast of one tensor that replay() measures at every recorded step.
+struct ReplayCast {
+  std::size_t recipe;  ///< index into ReplayOptions::recipes
+  std::string gemm;    ///< the use whose contracted dimension the blocks lie along
+  Plan plan;
+  BlockShape block;
+};
+
+/// What one tensor of one step gave.
+struct ReplayItem {
+  std::size_t tensor, step;                  ///< indices into the input
+  const TensorFacts* facts;
+  std::span<const ReplayCast> casts;
+  std::span<const CastResult> results;       ///< [casts]
+};
+
+/// Casts every recorded tensor of every recorded step under every recipe and measures the loss.
+///
+/// Delayed recipes are stepped through the whole history, recorded or not; a tensor without a slot in
+/// the history is stepped through the recorded steps. `take` is called in the order of tensors and
+/// steps, by one thread at a time. The results depend on nothing but the tensors and the recipes.
+/// Throws UnknownName, std::invalid_argument (recipes), DataError, and what `read_rows` throws.
+void replay(const ReplayInput& input, const ReplayOptions& options,
+            const std::function<void(const ReplayItem&)>& take);
+
+}  // namespace fp8scope

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "src/replay.hpp"
+
+namespace fp8scope {
+
+/// The casts of one tensor, and the scales that come from the past.
+struct TensorPlan {
+  std::vector<ReplayCast> casts;
+  std::vector<std::unique_ptr<Recipe>> recipes;       ///< [casts]
+  std::vector<std::vector<TensorCast>> tensor_casts;  ///< [recorded steps of the tensor][casts]
+  std::vector<float> whole_amax;                      ///< [recorded steps]; < 0: take it from the rows
+  bool by_column = false;                             ///< some block spans all rows
+};
+
+/// Decides every cast of a tensor and runs the delayed recipes through the history.
+TensorPlan plan_tensor(const ReplayInput& input, const ReplayOptions& options, std::size_t tensor);
+
+}  // namespace fp8scope

@@ -1,0 +1,34 @@
+#include "src/run_options.hpp"
+
+#include <fmt/format.h>
+
+#include <thread>
+
+#include "sim/names.hpp"
+#include "src/errors.hpp"
+
+namespace fp8scope {
+
+void add_run_options(Options& options) {
+  options.add("threads,j", "N", "threads; 0, the default, is one per processor");
+  options.add("isa", "NAME", "vector instructions: auto (default), scalar, sse4, avx2, avx512");
+}
+
+int thread_count(const Options& options) {
+  const std::uint64_t asked = options.number_or("threads", 0);
+  if (asked > 4096) throw UsageError(fmt::format("--threads {}: at most 4096", asked));
+  if (asked > 0) return static_cast<int>(asked);
+  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
+
+Isa use_isa(const Options& options) {
+  const Isa wanted = by_name(isas, options.text_or("isa", "auto"), "--isa").isa;
+  if (!isa_supported(wanted))
+    throw SkippedError(fmt::format("--isa {}: this processor lacks these instructions; 'fp8scope info' "
+                                   "lists those it has",
+                                   isa_name(wanted)));
+  set_isa(wanted);
+  return isa();
+}
+
+}  // namespace fp8scope

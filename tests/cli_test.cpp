@@ -1,0 +1,175 @@
+// The program as its users run it: exit codes, standard output, files.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "sim/simd/isa.hpp"
+#include "src/array.hpp"
+#include "src/npy.hpp"
+#include "src/sha256.hpp"
+#include "tests/process.hpp"
+
+namespace fp8scope {
+namespace {
+
+const std::string program = FP8SCOPE_BINARY;
+const std::string trace = std::string(FP8SCOPE_SOURCE) + "/notebooks-data/traces/smollm2.h5";
+
+Outcome fp8scope(const std::string& arguments) { return run_command(program + " " + arguments); }
+
+/// One line, with the name of the program before it.
+void expect_one_line(const Outcome& outcome, int code, const std::string& part) {
+  EXPECT_EQ(outcome.code, code) << outcome.err;
+  EXPECT_EQ(outcome.err.rfind("fp8scope: ", 0), 0u) << outcome.err;
+  EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << outcome.err;
+  EXPECT_NE(outcome.err.find(part), std::string::npos) << outcome.err;
+  EXPECT_EQ(outcome.out, "");
+}
+
+void write_floats(const std::string& path, const std::vector<std::int64_t>& shape, const std::vector<float>& x) {
+  write_npy(path, NpyType::f4, shape, std::as_bytes(std::span(x)));
+}
+
+TEST(CommandLine, ExplainsItselfAndNamesEveryCommand) {
+  const Outcome help = fp8scope("--help");
+  EXPECT_EQ(help.code, 0);
+  for (const char* name : {"info", "formats", "cast", "replay", "trace", "export"}) {
+    EXPECT_NE(help.out.find(name), std::string::npos) << name;
+    const Outcome own = fp8scope(std::string(name) + " --help");
+    EXPECT_EQ(own.code, 0) << name;
+    EXPECT_EQ(own.out.rfind("usage: fp8scope ", 0), 0u) << own.out;
+  }
+}
+
+TEST(CommandLine, AnswersMisspeltWordsWithExitCode2AndASuggestion) {
+  expect_one_line(fp8scope("replya"), 2, "replay");
+  expect_one_line(fp8scope("replay " + trace + " --recipe te_block"), 2, "--recipes");
+  expect_one_line(fp8scope("replay " + trace + " --recipes te_blok"), 2, "did you mean 'te_block'?");
+  expect_one_line(fp8scope("replay " + trace + " --recipes te_delayed:margn=1"), 2, "did you mean 'margin'?");
+  expect_one_line(fp8scope("replay " + trace + " --threads -1"), 2, "--threads");
+  expect_one_line(fp8scope("replay " + trace + " --isa avx1024"), 2, "avx512");
+  expect_one_line(fp8scope("replay " + trace + " --gemms both"), 2, "wanted first, all");
+  expect_one_line(fp8scope("replay"), 2, "TRACE");
+  expect_one_line(fp8scope("cast x.npy -f e4m4 "), 2, "--output");
+}
+
+TEST(CommandLine, AnswersAMissingFileWithExitCode4) {
+  expect_one_line(fp8scope("replay /no/such/file.h5"), 4, "/no/such/file.h5");
+  expect_one_line(fp8scope("cast /no/such/file.npy -f e4m3 -o /tmp/never.h5"), 4, "/no/such/file.npy");
+}
+
+TEST(ReplayCommand, PrintsATableWithTheRecipesAsRows) {
+  const Outcome outcome = fp8scope("replay " + trace);
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(outcome.err, "");
+  for (const char* word : {"te_delayed", "te_current", "te_block", "dsv3", "mxfp8", "sqnr", "bulk", "underflow", "clipped"})
+    EXPECT_NE(outcome.out.find(word), std::string::npos) << word;
+}
+
+TEST(ReplayCommand, WritesTheSameBytesForAnyThreadsInstructionsAndCompiler) {
+  const Folder folder;
+  std::vector<std::string> programs{program};
+  if (std::filesystem::exists(FP8SCOPE_OTHER_BINARY)) programs.push_back(FP8SCOPE_OTHER_BINARY);
+  std::string expected;
+  int files = 0;
+  for (const std::string& binary : programs)
+    for (const NamedIsa& isa : isas) {
+      if (!isa_supported(isa.isa)) continue;
+      for (const int threads : {1, 2, 4}) {
+        const std::string result = folder / "results.h5";
+        const Outcome outcome = run_command(fmt::format("{} replay {} --reproducible --gemms all -j {} --isa {} -o {}",
+                                                        binary, trace, threads, isa.name, result));
+        ASSERT_EQ(outcome.code, 0) << outcome.err;
+        const std::string hash = sha256_of_file(result);
+        if (expected.empty()) expected = hash;
+        EXPECT_EQ(hash, expected) << binary << " " << isa.name << " " << threads;
+        ++files;
+      }
+    }
+  fmt::print("one sha256 {} from {} files of {} compiler(s)\n", expected, files, programs.size());
+  if (programs.size() == 1) GTEST_SKIP() << "only one compiler: " << FP8SCOPE_OTHER_BINARY << " was not built";
+}
+
+TEST(ReplayCommand, LosesNothingWhenTheOutputCannotBeWritten) {
+  const Folder folder;
+  const std::string out = folder / "r.h5";
+  ASSERT_EQ(fp8scope("replay " + trace + " -r te_block -o " + out).code, 0);
+  const std::string before = read_file(out);
+  expect_one_line(fp8scope("replay " + trace + " -o /no/such/folder/r.h5"), 4, "/no/such/folder");
+  expect_one_line(fp8scope("replay " + trace + " -o " + trace), 2, "smollm2.h5");
+  // A full disk, as far as a process can have one of its own.
+  const Outcome full = run_command("ulimit -f 16; trap '' XFSZ; " + program + " replay " + trace + " -o " + out);
+  EXPECT_EQ(full.code, 4) << full.err;
+  EXPECT_EQ(std::ranges::count(full.err, '\n'), 1) << full.err;
+  EXPECT_EQ(read_file(out), before);
+  EXPECT_EQ(folder.files(), 1u);
+}
+
+TEST(ReplayCommand, RefusesWhatIsNoTrace) {
+  const Folder folder;
+  const std::string bytes = read_file(trace);
+  std::ofstream(folder / "half.h5", std::ios::binary) << bytes.substr(0, bytes.size() / 2);
+  std::ofstream(folder / "text.h5") << "not HDF5";
+  std::ofstream(folder / "empty.h5") << "";
+  for (const char* name : {"half.h5", "text.h5", "empty.h5"})
+    expect_one_line(fp8scope("replay " + (folder / name)), 3, name);
+  ASSERT_EQ(fp8scope("replay " + trace + " -r te_block -o " + (folder / "r.h5")).code, 0);
+  expect_one_line(fp8scope("replay " + (folder / "r.h5")), 3, "r.h5");
+}
+
+TEST(CastCommand, WritesCodesScalesAndValuesOfTheInputsShape) {
+  const Folder folder;
+  std::vector<float> x(2 * 3 * 256);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i)) * static_cast<float>(i % 17);
+  write_floats(folder / "x.npy", {2, 3, 256}, x);
+  const std::string out = folder / "out.h5";
+  ASSERT_EQ(fp8scope("cast " + (folder / "x.npy") + " --recipe dsv3 -o " + out).code, 0);
+  const auto codes = open_array(out + ":/codes"), scales = open_array(out + ":/scale_inv");
+  const auto values = open_array(out + ":/dequantized");
+  EXPECT_EQ(codes->shape(), (std::vector<std::int64_t>{2, 3, 256}));
+  EXPECT_EQ(values->shape(), codes->shape());
+  EXPECT_EQ(scales->shape(), (std::vector<std::int64_t>{6, 2}));
+  std::vector<float> code(x.size()), scale(12), value(x.size());
+  codes->read_rows(0, 6, code.data());  // decoded: the file says what they encode
+  scales->read_rows(0, 6, scale.data());
+  values->read_rows(0, 6, value.data());
+  for (std::size_t i = 0; i < x.size(); ++i) EXPECT_EQ(value[i], code[i] * scale[i / 128]) << i;
+  for (std::size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(value[i], x[i], 0.0625 * std::fabs(x[i]) + 1e-3) << i;
+}
+
+TEST(CastCommand, RefusesBadArraysInOneLineAndWritesNothing) {
+  const Folder folder;
+  const float nan = std::nanf("");
+  write_floats(folder / "nan.npy", {2, 2}, {nan, nan, nan, nan});
+  write_floats(folder / "empty.npy", {0, 4}, {});
+  write_floats(folder / "ragged.npy", {2, 40}, std::vector<float>(80, 1.0f));
+  std::ofstream(folder / "cut.npy", std::ios::binary) << read_file(folder / "ragged.npy").substr(0, 200);
+  const auto cast = [&](const char* name, const char* how) {
+    return fp8scope("cast " + (folder / name) + " " + how + " -o " + (folder / "never.h5"));
+  };
+  expect_one_line(cast("nan.npy", "-r te_current"), 3, "holds no finite number");
+  expect_one_line(cast("empty.npy", "-r te_current"), 3, "empty");
+  expect_one_line(cast("ragged.npy", "-r mxfp8"), 3, "no multiple of 1x32");
+  expect_one_line(cast("cut.npy", "-r te_current"), 3, "cut.npy");
+  expect_one_line(cast("ragged.npy", "-f e9m9"), 2, "e9m9");
+  expect_one_line(cast("ragged.npy", ""), 2, "--format");
+  EXPECT_FALSE(std::filesystem::exists(folder / "never.h5"));
+  EXPECT_EQ(folder.files(), 4u);
+}
+
+TEST(ExportCommand, GivesTheResultsAsJson) {
+  const Folder folder;
+  const std::string out = folder / "r.h5";
+  ASSERT_EQ(fp8scope("replay " + trace + " -r te_block,dsv3 -o " + out).code, 0);
+  const Outcome outcome = fp8scope("export " + out + " --format json");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const auto table = nlohmann::json::parse(outcome.out);
+  EXPECT_EQ(table.at("rows").size(), 2u * (12 * 10 + 12));
+  EXPECT_GT(table.at("rows")[0].at("sqnr_db").get<double>(), 25.0);
+}
+
+}  // namespace
+}  // namespace fp8scope

@@ -1,0 +1,298 @@
+#include "src/replay.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "sim/quantize.hpp"
+#include "sim/simd/isa.hpp"
+#include "src/errors.hpp"
+#include "src/stable_log.hpp"
+#include "tests/golden.hpp"
+
+namespace fp8scope {
+namespace {
+
+/// A trace in memory: a few tensors over a few recorded steps of a longer history.
+struct Fixture {
+  std::vector<TensorInfo> tensors;
+  std::vector<std::int64_t> steps{3, 4, 5};
+  AmaxHistory history;
+  std::vector<std::vector<float>> data;  ///< [tensors][steps, rows, cols]
+
+  void add(const std::string& layer, const std::string& operand, std::int64_t rows, std::int64_t cols,
+           unsigned seed) {
+    TensorInfo info;
+    info.layer = layer, info.operand = operand, info.format = bf16, info.dtype = "bfloat16";
+    info.steps = std::ssize(steps), info.rows = info.rows_total = rows, info.cols = cols;
+    info.gemms = operand == "w"    ? std::vector<GemmUse>{{"fprop", 2}, {"dgrad", 1}}
+                 : operand == "dy" ? std::vector<GemmUse>{{"dgrad", 2}, {"wgrad", 1}}
+                                   : std::vector<GemmUse>{{"fprop", 2}, {"wgrad", 1}};
+    std::mt19937 random(seed);
+    std::student_t_distribution<float> heavy(3.0f);
+    std::vector<float> x(info.size());
+    for (float& v : x) v = bits_float(float_bits(heavy(random)) & 0xffff0000u);
+    tensors.push_back(info);
+    data.push_back(std::move(x));
+  }
+  std::span<float> of_step(std::size_t tensor, std::size_t step) {
+    const std::int64_t size = tensors[tensor].rows * tensors[tensor].cols;
+    return std::span(data[tensor]).subspan(step * size, size);
+  }
+  ReplayInput input() const {
+    return {"fixture", tensors, steps, &history,
+            [this](std::size_t t, std::size_t s, std::int64_t first, std::int64_t count, float* out) {
+              const TensorInfo& info = tensors[t];
+              std::copy_n(data[t].data() + (s * info.rows + first) * info.cols, count * info.cols, out);
+            }};
+  }
+};
+
+Fixture mixed() {
+  Fixture f;
+  f.add("L0", "x", 200, 300, 1);
+  f.add("L0", "w", 130, 257, 2);
+  f.add("L0", "dy", 65, 128, 3);
+  f.of_step(0, 1)[1000] = std::numeric_limits<float>::quiet_NaN();
+  f.of_step(0, 2)[1001] = std::numeric_limits<float>::infinity();
+  f.of_step(1, 0)[5] = 3000.0f;
+  return f;
+}
+
+const std::vector<std::string> five{"te_delayed:amax_history_len=2", "te_current", "te_block", "dsv3",
+                                    "mxfp8:block=1"};
+
+/// Everything that a replay says, in its order.
+std::vector<double> everything(const ReplayInput& input, const ReplayOptions& options) {
+  std::vector<double> all;
+  replay(input, options, [&](const ReplayItem& item) {
+    for (const CastResult& result : item.results) {
+      for (const Statistic& s : statistics()) all.push_back(s.value(*item.facts, result));
+      for (const Count& c : counts()) all.push_back(static_cast<double>(c.value(*item.facts, result)));
+    }
+    all.insert(all.end(), item.facts->exponents().begin(), item.facts->exponents().end());
+  });
+  return all;
+}
+
+bool same_doubles(const std::vector<double>& a, const std::vector<double>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0;
+}
+
+TEST(Replay, GivesTheSameBitsForAnyThreadsInstructionsAndMemory) {
+  const Fixture f = mixed();
+  ReplayOptions options;
+  options.recipes = five;
+  options.gemms = "all";
+  const std::vector<double> expected = everything(f.input(), options);
+  ASSERT_GT(expected.size(), 1000u);
+  for (const NamedIsa& target : isas) {
+    if (!isa_supported(target.isa)) continue;
+    set_isa(target.isa);
+    for (const int threads : {1, 2, 4})
+      for (const std::uint64_t memory : {std::uint64_t{1} << 30, std::uint64_t{320000}}) {
+        options.threads = threads;
+        options.max_memory = memory;
+        EXPECT_TRUE(same_doubles(expected, everything(f.input(), options)))
+            << target.name << " " << threads << " threads, " << memory << " bytes";
+      }
+  }
+  set_isa(Isa::automatic);
+}
+
+/// A second implementation: whole tensors, the scalar reference, long double.
+struct Reference {
+  long double noise = 0, power = 0, bulk_noise = 0, bulk_power = 0;
+  std::uint64_t lost = 0, underflow = 0;
+};
+
+Reference measure(const Plan& plan, const BlockShape& block, std::int64_t rows, std::int64_t cols,
+                  std::span<const float> x, Recipe& recipe, float bulk) {
+  const BlockGrid grid(rows, cols, block);
+  std::vector<float> amaxes(grid.blocks()), y(x.size());
+  std::vector<Scales> scales(grid.blocks());
+  std::vector<std::uint16_t> codes(x.size());
+  block_amax(plan.amax_rule, grid, x, amaxes);
+  recipe.step(amaxes, scales);
+  quantize(plan.format, plan.cast, grid, x, scales, codes);
+  dequantize(plan.format, grid, codes, scales, y);
+  Reference sums;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    if (!is_finite(x[i])) continue;
+    sums.power += static_cast<long double>(x[i]) * x[i];
+    const bool in_bulk = std::fabs(x[i]) <= bulk;
+    if (in_bulk) sums.bulk_power += static_cast<long double>(x[i]) * x[i];
+    if (!is_finite(y[i])) {
+      ++sums.lost;
+      continue;
+    }
+    const long double e = static_cast<long double>(x[i]) - y[i];
+    sums.noise += e * e;
+    if (in_bulk) sums.bulk_noise += e * e;
+    sums.underflow += x[i] != 0.0f && decode(plan.format, codes[i]) == 0.0f;
+  }
+  return sums;
+}
+
+TEST(Replay, EqualsTheScalarReferenceForEveryOnlineRecipeInBothDirections) {
+  Fixture f = mixed();
+  ReplayOptions options;
+  options.recipes = {"te_current", "te_block", "dsv3", "dsv3:scales=ue8m0", "te_block:block=32x64:scales=fp32",
+                     "mxfp8:block=1:scale=floor", "te_current:format=e3m4", "te_current:format=e5m6"};
+  options.gemms = "all";
+  int compared = 0;
+  replay(f.input(), options, [&](const ReplayItem& item) {
+    const TensorInfo& info = f.tensors[item.tensor];
+    const Role role = info.operand == "w" ? Role::weight : info.operand == "x" ? Role::activation : Role::gradient;
+    // The bulk limit by sorting: at most one in a thousand of the finite elements lies above it.
+    std::vector<float> sorted;
+    for (const float v : f.of_step(item.tensor, item.step))
+      if (is_finite(v)) sorted.push_back(std::fabs(v));
+    std::ranges::sort(sorted, std::greater<>());
+    EXPECT_EQ(float_bits(item.facts->bulk_limit()) >> 16, float_bits(sorted[sorted.size() / 1000]) >> 16);
+    for (std::size_t i = 0; i < item.casts.size(); ++i) {
+      const ReplayCast& cast = item.casts[i];
+      const auto recipe = make_recipe(options.recipes[cast.recipe], {role, bf16});
+      const Reference want = measure(cast.plan, cast.block, info.rows, info.cols, f.of_step(item.tensor, item.step),
+                                     *recipe, item.facts->bulk_limit());
+      const CastResult& got = item.results[i];
+      const std::string where = info.name() + " " + options.recipes[cast.recipe] + " " + cast.gemm;
+      EXPECT_NEAR(got.sums.noise() / static_cast<double>(want.noise), 1.0, 1e-6) << where;
+      EXPECT_NEAR(item.facts->moments().power2 / static_cast<double>(want.power), 1.0, 1e-12) << where;
+      EXPECT_NEAR(got.bulk_power / static_cast<double>(want.bulk_power), 1.0, 1e-12) << where;
+      EXPECT_NEAR(got.sums.noise_bulk / static_cast<double>(want.bulk_noise), 1.0, 1e-6) << where;
+      EXPECT_EQ(got.sums.lost, want.lost) << where;
+      EXPECT_EQ(got.sums.underflow, want.underflow) << where;
+      ++compared;
+    }
+  });
+  EXPECT_EQ(compared, 3 * 3 * 2 * 8);
+}
+
+TEST(Replay, StepsDelayedRecipesThroughTheUnrecordedPast) {
+  Fixture f;
+  f.add("L0", "x", 16, 16, 1);
+  for (std::size_t s = 0; s < 3; ++s) std::ranges::fill(f.of_step(0, s), s == 1 ? 64.0f : 1.0f);
+  f.history.step = {0, 1, 2, 3, 4, 5};
+  f.history.slot = {"L0.other/x", "L0/x"};
+  for (const float a : {1.0f, 8.0f, 2.0f, 1.0f, 64.0f, 1.0f}) f.history.amax.insert(f.history.amax.end(), {9.0f, a});
+  ReplayOptions options;
+  options.recipes = {"te_delayed:amax_history_len=2"};
+  std::vector<double> scale, age, clipped, staleness, headroom;
+  replay(f.input(), options, [&](const ReplayItem& item) {
+    const CastResult& r = item.results[0];
+    scale.push_back(1.0 / r.scale_inv_max);
+    age.push_back(static_cast<double>(r.age));
+    clipped.push_back(static_cast<double>(r.sums.clipped));
+    staleness.push_back(r.amax_in_use / r.amax);
+    headroom.push_back(stable_log2(r.headroom));
+  });
+  for (std::size_t s = 0; s < 3; ++s) {  // from 8, 2, 64
+    EXPECT_NEAR(scale[s], (std::vector<double>{56.0, 224.0, 7.0})[s], 1e-4);
+    EXPECT_NEAR(headroom[s], (std::vector<double>{3.0, -5.0, 6.0})[s], 1e-6);
+  }
+  EXPECT_EQ(age, (std::vector<double>{2, 2, 1}));
+  EXPECT_EQ(clipped, (std::vector<double>{0, 256, 0}));
+  EXPECT_EQ(staleness, (std::vector<double>{8.0, 2.0 / 64.0, 64.0}));
+}
+
+TEST(Replay, StepsDelayedRecipesThroughTheTensorsWhereThereIsNoHistory) {
+  Fixture f;
+  f.add("L0", "x", 8, 8, 1);
+  for (std::size_t s = 0; s < 3; ++s) std::ranges::fill(f.of_step(0, s), static_cast<float>(s + 1));
+  ReplayOptions options;
+  options.recipes = {"te_delayed"};
+  std::vector<float> scale_inv;
+  replay(f.input(), options, [&](const ReplayItem& item) { scale_inv.push_back(item.results[0].scale_inv_max); });
+  EXPECT_EQ(scale_inv, (std::vector<float>{1.0f, 1.0f / 448.0f, 1.0f / 224.0f}));
+}
+
+TEST(Replay, TakesTheAmaxOfTheWholeOperandWhereOnlySomeRowsWereRecorded) {
+  Fixture f;
+  f.add("L0", "w", 8, 8, 1);
+  f.tensors[0].row_sampling = "first";
+  f.history.step = {3, 4, 5};
+  f.history.slot = {"L0/w"};
+  f.history.amax = {896.0f, 896.0f, 896.0f};
+  ReplayOptions options;
+  options.recipes = {"te_current"};
+  replay(f.input(), options, [&](const ReplayItem& item) {
+    EXPECT_EQ(item.results[0].scale_inv_max, 2.0f);
+    EXPECT_EQ(item.results[0].amax, 896.0f);
+  });
+}
+
+TEST(Replay, SaysWhichTensorIsWrong) {
+  Fixture f = mixed();
+  ReplayOptions options;
+  options.recipes = {"mxfp8"};
+  try {
+    replay(f.input(), options, [](const ReplayItem&) {});
+    FAIL();
+  } catch (const DataError& error) {
+    EXPECT_NE(std::string(error.what()).find("L0/x: recipe mxfp8: shape [200, 300] is no multiple of 1x32"),
+              std::string::npos);
+  }
+  options.recipes = {"te_delayed"};
+  f.history.step = {3, 4};
+  f.history.slot = {"L0/x"};
+  f.history.amax = {1.0f, 1.0f};
+  EXPECT_THROW(replay(f.input(), options, [](const ReplayItem&) {}), DataError);
+}
+
+TEST(Statistics, EqualTransformerEnginesTorchaosAndDeepGemms) {
+  FP8SCOPE_OPEN_GOLDEN(golden, "scaling.h5");
+  std::ifstream file(std::string(FP8SCOPE_GOLDEN) + "/scaling_metrics.json");
+  const nlohmann::json cases = nlohmann::json::parse(file);
+  for (const auto& [name, expected] : cases.items()) {
+    const std::string input = name.substr(0, name.find("_scale"));
+    const h5::Dataset dataset = golden.dataset("inputs/" + input);
+    std::vector<float> x = dataset.values<float>();
+    const std::int64_t rows = dataset.shape()[0], cols = dataset.shape()[1];
+    if (input == "act_bf16") std::fill_n(x.begin() + 3 * cols, 2 * cols, 0.0f);
+    TensorFacts facts(rows, cols, false);
+    facts.add(0, rows, x.data());
+    facts.finish();
+    TensorCast cast;
+    cast.given = true;
+    const auto scale = expected.at("scale").get<float>();
+    cast.scales = {scale, 1.0f / scale};
+    CastPass pass(facts, {cast}, -1.0f);
+    pass.add(0, rows, x.data());
+    const CastResult result = pass.finish()[0];
+    std::map<std::string, double> got;
+    for (const Statistic& s : statistics()) got[std::string(s.name)] = s.value(facts, result);
+    const auto want = [&](const char* key) { return expected.at("stats").at(key).get<double>(); };
+    EXPECT_EQ(got["amax"], want("te_cur_amax")) << name;
+    EXPECT_EQ(static_cast<double>(result.sums.underflow), want("te_underflows_num")) << name;
+    EXPECT_FLOAT_EQ(static_cast<float>(100.0 * got["underflow"]), static_cast<float>(want("te_underflows%"))) << name;
+    EXPECT_EQ(static_cast<double>(result.sums.overflow), want("te_overflows_num")) << name;
+    EXPECT_NEAR(got["mse"] / want("te_mse"), 1.0, 1e-5) << name;
+    EXPECT_NEAR(got["sqnr_db"], want("torchao_compute_error_db"), 1e-4) << name;
+    EXPECT_NEAR(got["calc_diff"] / want("deepgemm_calc_diff"), 1.0, 1e-6) << name;
+    EXPECT_EQ(got["scale_inv_max"], want("te_scale_inv_max")) << name;
+  }
+}
+
+TEST(StableLog, IsTheLogarithm) {
+  EXPECT_EQ(stable_log2(1.0), 0.0);
+  EXPECT_EQ(stable_log2(0x1p-1074), -1074.0);
+  EXPECT_EQ(stable_log2(8.0), 3.0);
+  EXPECT_EQ(stable_log2(0.0), -std::numeric_limits<double>::infinity());
+  EXPECT_EQ(stable_log2(std::numeric_limits<double>::infinity()), std::numeric_limits<double>::infinity());
+  EXPECT_TRUE(std::isnan(stable_log2(-1.0)));
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 100000; ++i) {
+    const double x = std::ldexp(1.0 + static_cast<double>(random() >> 12) * 0x1p-52, static_cast<int>(random() % 200) - 100);
+    EXPECT_NEAR(stable_log2(x), std::log2(x), 4e-16 * std::max(1.0, std::fabs(std::log2(x)))) << x;
+  }
+}
+
+}  // namespace
+}  // namespace fp8scope
