@@ -135,7 +135,7 @@ int TraceWriter::add(const TensorInfo& info) {
   dataset.set("row_sampling", info.row_sampling);
   dataset.set("rows_total", info.rows_total > 0 ? info.rows_total : info.rows);
   if (info.constant) dataset.set("constant", std::int64_t{1});
-  open_.push_back({info, std::move(dataset), 0, {}});
+  open_.push_back({info, std::move(dataset), 0, Sha256()});
   return static_cast<int>(open_.size()) - 1;
 }
 
