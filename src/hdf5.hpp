@@ -186,6 +186,7 @@ class NewFile {
   ~NewFile();
   Group& root() { return root_; }
   /// Throws IoError. Datasets and groups of the file are unusable afterwards.
+  /// Without it the descriptor of the removed temporary file stays open until the program ends.
   void commit();
 
  private:
