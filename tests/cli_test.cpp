@@ -61,6 +61,13 @@ TEST(CommandLine, AnswersAMissingFileWithExitCode4) {
   expect_one_line(fp8scope("cast /no/such/file.npy -f e4m3 -o /tmp/never.h5"), 4, "/no/such/file.npy");
 }
 
+TEST(RecipesCommand, PrintsTheTableThatStandsInTheReadme) {
+  const Outcome outcome = fp8scope("recipes --md");
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_NE(read_file(FP8SCOPE_SOURCE "/README.md").find(outcome.out), std::string::npos)
+      << "put this into README.md:\n" << outcome.out;
+}
+
 TEST(ReplayCommand, PrintsATableWithTheRecipesAsRows) {
   const Outcome outcome = fp8scope("replay " + trace);
   EXPECT_EQ(outcome.code, 0) << outcome.err;
