@@ -50,8 +50,8 @@ Options::Options(std::string_view command, std::string_view positional)
   flag("help,h", "show this text");
 }
 
-void Options::add(const char* name, const char* placeholder, const char* help) {
-  description_.add_options()(name, po::value<std::string>()->value_name(placeholder), help);
+void Options::add(const char* name, const char* value_name, const char* help) {
+  description_.add_options()(name, po::value<std::string>()->value_name(value_name), help);
 }
 
 void Options::flag(const char* name, const char* help) { description_.add_options()(name, help); }

@@ -26,7 +26,7 @@ class Options {
   /// or a word is in [brackets], which makes it optional.
   Options(std::string_view command, std::string_view positional);
 
-  void add(const char* name, const char* placeholder, const char* help);
+  void add(const char* name, const char* value_name, const char* help);
   void flag(const char* name, const char* help);
 
   /// False if --help was given (and printed). Throws UsageError on an unknown or repeated option, a
