@@ -129,7 +129,8 @@ float dot(const Model& model, const Terms& a, const Terms& b, float c) {
     }
   }();
   const std::size_t terms = model.terms == 0 ? std::max<std::size_t>(n, 1) : model.terms;
-  float d = c;
+  // CDNA2 reads a subnormal C, and -0, as +0; what an earlier step wrote it takes as it is.
+  float d = model.summation == Summation::flushed && std::fabs(c) < 0x1p-126f ? 0.0f : c;
   // A product of no terms is one step of none: C still passes through the unit.
   for (std::size_t k = 0; k == 0 || k < n; k += terms) {
     const std::size_t count = std::min(terms, n - k);

@@ -76,8 +76,7 @@ float flushed_step(const Model&, const Terms& a, const Terms& b, float c) {
     for (std::size_t i = 0; 2 * i < p.size(); ++i)
       p[i] = 2 * i + 1 < p.size() ? flush(p[2 * i] + p[2 * i + 1]) : p[2 * i];
   }
-  const float addend = std::fabs(c) < 0x1p-126f ? 0.0f : c;
-  return p.empty() ? addend : flush(addend + p[0]);
+  return p.empty() ? c : flush(c + p[0]);
 }
 
 float fma_step(const Model&, const Terms& a, const Terms& b, float c) {

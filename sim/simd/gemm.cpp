@@ -1,0 +1,174 @@
+#include "sim/simd/gemm.hpp"
+
+#include <algorithm>
+
+#include "sim/require.hpp"
+#include "sim/simd/gemm_kernel.hpp"
+#include "sim/simd/gemm_pack.hpp"
+#include "sim/simd/isa.hpp"
+
+namespace fp8scope {
+namespace {
+
+using simd::panel_columns;
+
+constexpr std::size_t tile_rows = 256, tile_columns = 512;
+constexpr std::size_t block_rows = 32;   ///< with a panel's step and their sums, within 32 KiB
+constexpr std::size_t packed_terms = 512;  ///< of K at a time: a panel stays in the second cache
+constexpr std::uint32_t nan_bits = 0x7fffffffu;
+/// Where a sum may start so that no step leaves what the kernel is exact for.
+constexpr float smallest_c = 0x1p-70f, largest_c = 0x1p95f;
+
+std::size_t round_up(std::size_t n, std::size_t unit) { return (n + unit - 1) / unit * unit; }
+
+bool c_is_in_range(float c) {
+  const float magnitude = bits_float(float_bits(c) & magnitude_bits);
+  return c == 0.0f || (magnitude >= smallest_c && magnitude < largest_c);
+}
+
+template <class T>
+void grow(std::vector<T>& v, std::size_t n) {
+  if (v.size() < n) v.resize(n);
+}
+
+/// The first element that a vector register may load whole.
+template <class T>
+T* aligned(std::vector<T>& v) {
+  const auto address = reinterpret_cast<std::uintptr_t>(v.data());
+  return reinterpret_cast<T*>((address + 63) / 64 * 64);
+}
+
+}  // namespace
+
+bool gemm_has_vector_kernel(const Model& model, const Format& a, const Format& b) {
+  const bool plain = model.summation == Summation::aligned && model.cut == Cut::toward_zero &&
+                     model.join == Join::inside && model.zero_factors == ZeroFactors::floor;
+  if (!plain || model.terms == 0 || a.mantissa_bits + b.mantissa_bits > 22) return false;
+  if (model.result == rne_f16 ? model.underflow_sign != UnderflowSign::kept
+                              : model.result.nearest || model.result.max_exponent != 127)
+    return false;
+  if (model.scale_block != 0 && (model.scale_block != model.terms || model.scale_format.mantissa_bits != 0))
+    return false;
+  const std::size_t terms = round_up(model.terms, 4);
+  return model.fraction_bits <= 28 && (terms / 2) << (model.fraction_bits + 2) <= std::size_t{1} << 31;
+}
+
+struct GemmPlan::Tile {
+  std::size_t row, rows, column, columns;
+};
+
+GemmPlan::GemmPlan(const Gemm& gemm) : gemm_(gemm) {
+  const GemmShape& s = gemm.shape;
+  const auto block = static_cast<std::size_t>(gemm.model.scale_block);
+  require(block == 0 || gemm.promote_every % block == 0,
+          "gemm: promotion must come after whole blocks of scales");
+  vectorised_ = isa() != Isa::scalar && s.k > 0 && gemm_has_vector_kernel(gemm.model, gemm.a.format, gemm.b.format);
+  row_tiles_ = (s.m + tile_rows - 1) / tile_rows;
+  column_tiles_ = (s.n + tile_columns - 1) / tile_columns;
+}
+
+void GemmPlan::run(std::size_t tile, GemmScratch& scratch, float* d) const {
+  const std::size_t row = tile / column_tiles_ * tile_rows, column = tile % column_tiles_ * tile_columns;
+  const Tile part{row, std::min(tile_rows, gemm_.shape.m - row), column,
+                  std::min(tile_columns, gemm_.shape.n - column)};
+  if (vectorised_)
+    run_vectors(part, scratch, d);
+  else
+    run_by_dot(part, d);
+}
+
+void GemmPlan::run_by_dot(const Tile& tile, float* d) const {
+  gemm_block_by_dot(gemm_, tile.row, tile.rows, tile.column, tile.columns, d);
+}
+
+void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) const {
+  const simd::StepNumbers numbers = simd::step_numbers(gemm_.model, gemm_.a.format, gemm_.b.format);
+  const std::size_t n = gemm_.shape.n, k = gemm_.shape.k, terms = numbers.terms;
+  const bool promotes = gemm_.promote_every != 0;
+  const simd::StepMap map{k, static_cast<std::size_t>(gemm_.model.terms),
+                          promotes ? std::min(gemm_.promote_every, k) : k};
+  const simd::Packer a(gemm_, gemm_.a, numbers), b(gemm_, gemm_.b, numbers);
+  const PlainPromotion plain;
+  const Promotion& promotion = gemm_.promotion ? *gemm_.promotion : plain;
+
+  const std::size_t columns = round_up(tile.columns, panel_columns), panels = columns / panel_columns;
+  const std::size_t most_steps = std::max<std::size_t>(packed_terms / terms, 1);
+  grow(scratch.a_values, most_steps * tile.rows * terms + 16);
+  grow(scratch.a_bytes, most_steps * tile.rows * terms + 64);
+  grow(scratch.a_shifts, most_steps * tile.rows + 16);
+  grow(scratch.b_values, most_steps * columns * terms + 16);
+  grow(scratch.b_bytes, most_steps * columns * terms + 64);
+  grow(scratch.b_shifts, most_steps * columns + 16);
+  grow(scratch.sums, tile.rows * columns + 16);
+  std::vector<std::uint8_t> bad_rows(tile.rows), bad_columns(columns);
+
+  std::vector<std::pair<std::size_t, std::size_t>> by_dot;  ///< where C is out of the kernel's range
+  float* sums = aligned(scratch.sums);
+  std::fill_n(sums, tile.rows * columns, 0.0f);
+  for (std::size_t r = 0; r < tile.rows; ++r)
+    for (std::size_t j = 0; j < tile.columns; ++j) {
+      const std::size_t at = (tile.row + r) * n + tile.column + j;
+      const float c = gemm_.c ? gemm_.c[at] : 0.0f;
+      if (promotes) d[at] = c;
+      else if (c_is_in_range(c)) sums[r * columns + j] = c;
+      else by_dot.push_back({r, j});
+    }
+
+  for (std::size_t s0 = 0; s0 < map.steps(); s0 += most_steps) {
+    const std::size_t steps = std::min(most_steps, map.steps() - s0);
+    const simd::PackedRows rows{aligned(scratch.a_values), aligned(scratch.a_bytes),
+                                aligned(scratch.a_shifts), tile.rows};
+    for (std::size_t s = 0; s < steps; ++s)
+      a.rows(tile.row, tile.rows, tile.row + tile.rows, map.first(s0 + s), map.count(s0 + s),
+             aligned(scratch.a_values) + s * tile.rows * terms,
+             aligned(scratch.a_bytes) + s * tile.rows * terms,
+             aligned(scratch.a_shifts) + s * tile.rows, bad_rows.data());
+    for (std::size_t p = 0; p < panels; ++p) {
+      const std::size_t first_column = p * panel_columns, at = p * most_steps * panel_columns;
+      float* values = aligned(scratch.b_values) + at * terms;
+      std::uint8_t* bytes = aligned(scratch.b_bytes) + at * terms;
+      std::int32_t* shifts = aligned(scratch.b_shifts) + at;
+      for (std::size_t s = 0; s < steps; ++s)
+        b.panel(tile.column + first_column, tile.column + tile.columns, map.first(s0 + s), map.count(s0 + s),
+                values + s * terms * panel_columns, bytes + s * terms * panel_columns,
+                shifts + s * panel_columns, bad_columns.data() + first_column);
+      const simd::PackedPanel panel{values, bytes, shifts};
+      const std::size_t valid = std::min(panel_columns, tile.columns - first_column);
+      for (std::size_t r = 0; r < tile.rows; r += block_rows) {
+        const std::size_t block = std::min(block_rows, tile.rows - r);
+        for (std::size_t s = 0; s < steps;) {
+          std::size_t end = s + 1;
+          while (end < steps && !(promotes && map.ends_chunk(s0 + end - 1))) ++end;
+          simd::run_steps(numbers, rows, r, block, panel, s, end - s, sums + r * columns + first_column, columns);
+          if (promotes && map.ends_chunk(s0 + end - 1))
+            for (std::size_t i = r; i < r + block; ++i) {
+              float* partial = sums + i * columns + first_column;
+              promotion.add((s0 + end - 1) / map.steps_per_chunk(), tile.row + i, tile.column + first_column,
+                            valid, partial, d + (tile.row + i) * n + tile.column + first_column);
+              std::fill_n(partial, panel_columns, 0.0f);
+            }
+          s = end;
+        }
+      }
+    }
+  }
+  for (std::size_t r = 0; r < tile.rows; ++r) {
+    float* out = d + (tile.row + r) * n + tile.column;
+    if (!promotes) std::copy_n(sums + r * columns, tile.columns, out);
+    for (std::size_t j = 0; j < tile.columns; ++j) {
+      if ((bad_rows[r] & 1) != 0 || (bad_columns[j] & 1) != 0) out[j] = bits_float(nan_bits);
+      else if (is_nan(out[j]) || bad_rows[r] != 0 || bad_columns[j] != 0)
+        out[j] = gemm_element_by_dot(gemm_, tile.row + r, tile.column + j);
+    }
+  }
+  for (const auto& [r, j] : by_dot)
+    d[(tile.row + r) * n + tile.column + j] = gemm_element_by_dot(gemm_, tile.row + r, tile.column + j);
+}
+
+void gemm(const Gemm& gemm, float* d) {
+  const GemmPlan plan(gemm);
+  GemmScratch scratch;
+  for (std::size_t tile = 0; tile < plan.tiles(); ++tile) plan.run(tile, scratch, d);
+}
+
+}  // namespace fp8scope

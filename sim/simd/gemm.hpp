@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "sim/gemm.hpp"
+
+namespace fp8scope {
+
+/// Memory of one thread that computes tiles; grows to what a tile needs and stays.
+struct GemmScratch {
+  std::vector<float> a_values, b_values, sums;
+  std::vector<std::uint8_t> a_bytes, b_bytes;
+  std::vector<std::int32_t> a_shifts, b_shifts;
+};
+
+/// A product cut into tiles of D. The bits do not depend on the tiles, on the order or the threads
+/// that compute them, or on the instructions used: every element is what dot() gives.
+class GemmPlan {
+ public:
+  /// Throws std::invalid_argument if a block of scales would cross a chunk of promotion.
+  explicit GemmPlan(const Gemm& gemm);
+
+  std::size_t tiles() const { return row_tiles_ * column_tiles_; }
+  /// Whether the vector kernel computes it; else every element is one call of dot().
+  bool vectorised() const { return vectorised_; }
+  /// Computes one tile of D. Several tiles may be computed at a time, each with its own scratch.
+  ///
+  /// d  [M, N], the tile's part is written
+  void run(std::size_t tile, GemmScratch& scratch, float* d) const;
+
+ private:
+  struct Tile;
+  void run_by_dot(const Tile& tile, float* d) const;
+  void run_vectors(const Tile& tile, GemmScratch& scratch, float* d) const;
+
+  Gemm gemm_;
+  bool vectorised_;
+  std::size_t row_tiles_, column_tiles_;
+};
+
+/// D by all tiles, one after the other.
+void gemm(const Gemm& gemm, float* d);
+
+/// Whether the vector kernel is exact for steps of this model on these formats.
+bool gemm_has_vector_kernel(const Model& model, const Format& a, const Format& b);
+
+}  // namespace fp8scope
