@@ -13,6 +13,7 @@ namespace {
 constexpr BenchSuite table[] = {
     {"cast", "binary32 to E4M3 and E5M2", bench_cast},
     {"tile", "amax, scale and cast of 1x128 tiles in one pass", bench_tile},
+    {"gemm", "matrix units against Eigen's SGEMM of the same shape", bench_gemm},
     {"replay", "all recipes with all statistics over a trace held in memory", bench_replay},
 };
 
