@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
+#include <thread>
+#include <vector>
 
 #include "sim/convert.hpp"
 
@@ -30,6 +33,27 @@ TEST(RandomBits, AreWordIndexMod4OfCounterIndexDiv4) {
   const PhiloxWords words = philox4x32({{7, 1, 0, 0}}, 42);
   for (std::uint64_t i = 0; i < 4; ++i)
     EXPECT_EQ(random_bits(42, ((std::uint64_t{1} << 32) + 7) * 4 + i).value, words.word[i]);
+}
+
+TEST(RandomBits, DoNotDependOnTheOrderOrTheThreadThatAsks) {
+  constexpr std::uint64_t n = 1 << 12;
+  std::vector<std::uint32_t> forward, by_threads(n);
+  for (std::uint64_t i = 0; i < n; ++i) forward.push_back(random_bits(9, i).value);
+  const auto work = [&](std::uint64_t first) {
+    for (std::uint64_t i = n + first; i-- > 0;)
+      if (i < n && i % 3 == first) by_threads[i] = random_bits(9, i).value;
+  };
+  std::thread one(work, 0), two(work, 1);
+  work(2);
+  one.join(), two.join();
+  EXPECT_EQ(forward, by_threads);
+}
+
+TEST(RandomBits, DifferBetweenSeedsAndElements) {
+  std::set<std::uint32_t> seen;
+  for (const std::uint64_t seed : {0ull, 1ull, 1ull << 32, 1ull << 63})
+    for (std::uint64_t i = 0; i < 64; ++i) seen.insert(random_bits(seed, i).value);
+  EXPECT_EQ(seen.size(), 4u * 64u);
 }
 
 TEST(RandomBits, RoundUpAsOftenAsTheDroppedPartSays) {
