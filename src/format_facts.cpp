@@ -165,7 +165,7 @@ Table describe(const Format& f) {
 Table code_list(const Format& f) {
   if (f.bits() > most_bits)
     throw std::invalid_argument(
-        fmt::format("format '{}' has 2^{} codes; codes are listed up to {} bits; take a narrower one",
+        fmt::format("format '{}' has 2^{} codes, too many to list; take one of at most {} bits",
                     format_name(f), f.bits(), most_bits));
   Table table("codes", "every code of a format");
   auto& code_column = table.add<std::string>("code", "1", "code in hexadecimal");

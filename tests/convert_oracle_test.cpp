@@ -1,5 +1,5 @@
-// encode() and decode() against values that MPFR rounds. The formats are typed in again, as precision
-// and limits, so that no line and no number is shared with sim/.
+// encode() and decode() against values that MPFR rounds. The formats are typed in again, as
+// precision and limits, so that no line and no number is shared with sim/.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <mpfr.h>
@@ -26,8 +26,8 @@ struct Spec {
   double least() const { return std::ldexp(min_normal, -mantissa_bits()); }
 };
 
-// Sources: OFP8 1.0 table 1, OCP MX 1.0 table 1, arXiv:2206.02915 table 1, IEEE 754-2019 table 3.5; the
-// unnamed ones follow from their spelling.
+// Sources: OFP8 1.0 table 1, OCP MX 1.0 table 1, arXiv:2206.02915 table 1, IEEE 754-2019 table 3.5;
+// the unnamed ones follow from their spelling.
 constexpr Spec specs[] = {
     {"e4m3", 8, 4, 448, 0x1p-6, Kind::fn},
     {"e5m2", 8, 3, 57344, 0x1p-14, Kind::ieee},
@@ -81,7 +81,8 @@ class Number {
   mpfr_t value_;
 };
 
-/// x rounded to the precision and the subnormals of `s`, without an upper limit, by MPFR's own modes.
+/// x rounded to the precision and the subnormals of `s`, without an upper limit, by MPFR's own
+/// modes.
 double round_by_mode(const Spec& s, double x, mpfr_rnd_t mode) {
   Number v(s.precision);
   const mpfr_exp_t usual = mpfr_get_emin();
@@ -133,7 +134,8 @@ double correct(const Spec& s, double x, Rounding rounding, Overflow overflow, Ra
   if (std::fabs(v) <= s.max) return v;
   const bool inward = rounding == Rounding::toward_zero || rounding == Rounding::to_odd ||
                       rounding == (v > 0 ? Rounding::down : Rounding::up);
-  if (overflow == Overflow::saturate || inward || s.kind == Kind::finite) return std::copysign(s.max, v);
+  if (overflow == Overflow::saturate || inward || s.kind == Kind::finite)
+    return std::copysign(s.max, v);
   if (s.kind == Kind::ieee) return std::copysign(std::numeric_limits<double>::infinity(), v);
   return std::numeric_limits<double>::quiet_NaN();
 }
@@ -142,8 +144,8 @@ bool same(double a, double b) {
   return std::isnan(a) ? std::isnan(b) : a == b && std::signbit(a) == std::signbit(b);
 }
 
-/// Both signs of: values, midpoints and quarter points of neighbouring codes with the floats beside them,
-/// the edges of subnormals and of overflow, random patterns, random values within the range.
+/// Both signs of: values, midpoints and quarter points of neighbouring codes with the floats beside
+/// them, the edges of subnormals and of overflow, random patterns, random values within the range.
 std::vector<float> inputs(const Spec& s) {
   std::vector<float> x;
   const auto add = [&](double v) {
@@ -160,7 +162,8 @@ std::vector<float> inputs(const Spec& s) {
   };
   for (std::uint32_t code = 0; code + 1 < codes; code += stride) add_step(code);
   // Every step beside a power of two, where the spacing changes.
-  for (std::uint32_t code = 1u << s.mantissa_bits(); code + 1 < codes; code += 1u << s.mantissa_bits())
+  for (std::uint32_t code = 1u << s.mantissa_bits(); code + 1 < codes;
+       code += 1u << s.mantissa_bits())
     add_step(code - 1), add_step(code);
   for (const double factor : {0.25, 0.5, 0.75, 1.0, 1.5}) add(s.least() * factor);
   const double step = std::ldexp(1.0, std::ilogb(s.max) - s.mantissa_bits());
@@ -208,15 +211,18 @@ TEST_P(Oracle, EncodesAsMpfrRoundsInEveryModeAndOverflow) {
         if (r.rounding == Rounding::stochastic) {
           constexpr int counts[] = {1, 4, 8, 13, 16, 24, 32};
           bits.count = counts[random() % std::size(counts)];
-          bits.value = static_cast<std::uint32_t>(random() & ((std::uint64_t{1} << bits.count) - 1));
+          bits.value =
+              static_cast<std::uint32_t>(random() & ((std::uint64_t{1} << bits.count) - 1));
         }
         const double want = correct(s, y, r.rounding, overflow, bits);
-        const std::uint32_t code = encode(f, y, {.rounding = r.rounding, .overflow = overflow}, bits);
+        const std::uint32_t code =
+            encode(f, y, {.rounding = r.rounding, .overflow = overflow}, bits);
         if (same(value_of(s, code), want)) continue;
         if (wrong++ == 0)
-          first = fmt::format("{} {} of {} (0x{:08x}), random 0x{:x}/{}: code 0x{:x} is {}, want {}", r.name,
-                              overflow == Overflow::saturate ? "saturating" : "special", y, float_bits(y),
-                              bits.value, bits.count, code, value_of(s, code), want);
+          first =
+              fmt::format("{} {} of {} (0x{:08x}), random 0x{:x}/{}: code 0x{:x} is {}, want {}",
+                          r.name, overflow == Overflow::saturate ? "saturating" : "special", y,
+                          float_bits(y), bits.value, bits.count, code, value_of(s, code), want);
       }
   EXPECT_EQ(wrong, 0) << first;
 }
@@ -237,17 +243,20 @@ TEST(ScaleOracle, EncodesEveryEdgeOfEveryPowerOfTwoInEveryMode) {
   for (int e = -127; e <= 127; ++e)
     for (const double part : {1.0, 1.25, 1.5, 1.75}) {
       const auto y = static_cast<float>(std::ldexp(part, e));
-      for (const float z : {std::nextafter(y, 0.0f), y, std::nextafter(y, INFINITY)}) x.push_back(z);
+      for (const float z : {std::nextafter(y, 0.0f), y, std::nextafter(y, INFINITY)})
+        x.push_back(z);
     }
   for (const NamedRounding& r : roundings)
     for (const Overflow overflow : {Overflow::saturate, Overflow::special})
       for (const std::uint32_t value : {0u, 3u, 8u, 15u})
         for (const float y : x) {
           const int below = std::max(std::ilogb(y), -127);
-          const double part = std::ldexp(static_cast<double>(y), -below) - 1;  // in [0, 1), < 0 below 2^-127
+          const double part =
+              std::ldexp(static_cast<double>(y), -below) - 1;  // in [0, 1), < 0 below 2^-127
           const int code = below + 127;
           bool up = false;
-          if (r.rounding == Rounding::nearest_even) up = part > 0.5 || (part == 0.5 && code % 2 == 1);
+          if (r.rounding == Rounding::nearest_even)
+            up = part > 0.5 || (part == 0.5 && code % 2 == 1);
           if (r.rounding == Rounding::nearest_away) up = part >= 0.5;
           if (r.rounding == Rounding::up) up = part > 0;
           if (r.rounding == Rounding::to_odd) up = part > 0 && code % 2 == 0;

@@ -89,8 +89,11 @@ TEST_P(FormatFacts, ListEveryCodeWithAValueThatReadsBackAsItself) {
   const Table table = code_list(f);
   const auto& codes = texts(table, "code");
   ASSERT_EQ(codes.size(), f.codes());
-  const std::map<std::string, int> classes{
-      {"zero", FP_ZERO}, {"subnormal", FP_NORMAL}, {"normal", FP_NORMAL}, {"inf", FP_INFINITE}, {"nan", FP_NAN}};
+  const std::map<std::string, int> classes{{"zero", FP_ZERO},
+                                           {"subnormal", FP_NORMAL},
+                                           {"normal", FP_NORMAL},
+                                           {"inf", FP_INFINITE},
+                                           {"nan", FP_NAN}};
   for (std::uint32_t code = 0; code < f.codes(); ++code) {
     const float x = decode(f, code);
     ASSERT_EQ(std::stoul(codes[code], nullptr, 16), code);
@@ -114,9 +117,10 @@ TEST_P(FormatFacts, ListEveryCodeWithAValueThatReadsBackAsItself) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, FormatFacts,
-                         testing::Values("e4m3", "e5m2", "e4m3fnuz", "e5m2fnuz", "e4m3b11fnuz", "e3m4", "e4m3_ieee",
-                                         "e2m3", "e3m2", "e2m1", "e8m0", "e5m6", "bf16", "fp16", "e3m0fn",
-                                         "e1m2finite", "e6m5b40fnuz"),
+                         testing::Values("e4m3", "e5m2", "e4m3fnuz", "e5m2fnuz", "e4m3b11fnuz",
+                                         "e3m4", "e4m3_ieee", "e2m3", "e3m2", "e2m1", "e8m0",
+                                         "e5m6", "bf16", "fp16", "e3m0fn", "e1m2finite",
+                                         "e6m5b40fnuz"),
                          [](const auto& info) { return info.param; });
 
 TEST(ExactText, IsAnOddIntegerTimesAPowerOfTwo) {
@@ -152,8 +156,10 @@ TEST(FormatsCommand, PrintsTheListTheFactsOrTheCodesAsTextOrMarkdown) {
   EXPECT_NE(printed_by({}).find("float8_e5m2 "), std::string::npos);
   EXPECT_EQ(printed_by({"--md"}).rfind("| format |", 0), 0u);
   EXPECT_NE(printed_by({"e5m3"}).find("e5m3b15ieee"), std::string::npos);
-  EXPECT_NE(printed_by({"e2m1", "--codes"}).find("0x7   0 11 1  normal     6      3*2^1"), std::string::npos);
-  EXPECT_NE(printed_by({"e2m1", "--codes", "--md"}).find("| 0x7 | 0 11 1 | normal | 6 |"), std::string::npos);
+  EXPECT_NE(printed_by({"e2m1", "--codes"}).find("0x7   0 11 1  normal     6      3*2^1"),
+            std::string::npos);
+  EXPECT_NE(printed_by({"e2m1", "--codes", "--md"}).find("| 0x7 | 0 11 1 | normal | 6 |"),
+            std::string::npos);
 }
 
 TEST(FormatsCommand, RefusesCodesWithoutANameAndUnknownNames) {

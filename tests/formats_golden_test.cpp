@@ -13,8 +13,11 @@ namespace {
 
 /// The file names formats as ml_dtypes does: its e4m3 is the IEEE one.
 Format format_of(const std::string& name) {
-  static const std::map<std::string, std::string> other{
-      {"e4m3fn", "e4m3"}, {"e4m3", "e4m3_ieee"}, {"e8m0fnu", "e8m0"}, {"f16", "fp16"}, {"e5m6_ieee", "e5m6"}};
+  static const std::map<std::string, std::string> other{{"e4m3fn", "e4m3"},
+                                                        {"e4m3", "e4m3_ieee"},
+                                                        {"e8m0fnu", "e8m0"},
+                                                        {"f16", "fp16"},
+                                                        {"e5m6_ieee", "e5m6"}};
   const auto found = other.find(name);
   return parse_format(found == other.end() ? name : found->second);
 }
@@ -48,7 +51,8 @@ std::vector<std::uint32_t> read_words(const h5::Group& golden, const std::string
 struct Source {
   std::vector<float> x;
   explicit Source(const h5::Group& golden) {
-    for (const std::uint32_t word : read_words(golden, "inputs_f32_bits")) x.push_back(bits_float(word));
+    for (const std::uint32_t word : read_words(golden, "inputs_f32_bits"))
+      x.push_back(bits_float(word));
   }
 };
 
@@ -61,7 +65,8 @@ TEST(FormatsGolden, EncodeAsCudasHostHeaders) {
     const CastRule rule{.rounding = encoder.rounding, .overflow = encoder.overflow()};
     std::vector<std::uint32_t> got;
     for (const float x : source.x) got.push_back(encode(encoder.format, x, rule));
-    EXPECT_TRUE(same_bits(read_words(golden, "encode/cuda_header/" + entry.name), got)) << entry.name;
+    EXPECT_TRUE(same_bits(read_words(golden, "encode/cuda_header/" + entry.name), got))
+        << entry.name;
     ++checked;
   }
   EXPECT_EQ(checked, 16);
@@ -70,9 +75,10 @@ TEST(FormatsGolden, EncodeAsCudasHostHeaders) {
 /// Where ml_dtypes itself leaves its rule; see the comments.
 bool known_oddity(const Encoder& encoder, float x) {
   const Format& f = encoder.format;
-  // Truncation without saturation: special from the next step of the grid on, where IEEE 754 and this
-  // program stay at MAX.
-  if (encoder.rounding == Rounding::toward_zero && !encoder.saturates && f.is_signed() && f.has_nan())
+  // Truncation without saturation: special from the next step of the grid on, where IEEE 754 and
+  // this program stay at MAX.
+  if (encoder.rounding == Rounding::toward_zero && !encoder.saturates && f.is_signed() &&
+      f.has_nan())
     return is_finite(x) && std::fabs(x) >= f.max_value() + pow2(f.max_exponent() - f.mantissa_bits);
   // E8M0 just above its smallest value: up, which is not nearest.
   if (f == e8m0 && encoder.rounding == Rounding::nearest_even)
@@ -96,7 +102,8 @@ TEST(FormatsGolden, EncodeAsMlDtypesButForItsOddities) {
     for (std::size_t i = 0; i < source.x.size(); ++i) {
       got.push_back(encode(encoder.format, source.x[i], rule));
       // Its half is Eigen's, compiled to F16C, which keeps the payload of a NaN.
-      if (encoder.format == fp16 && is_nan(source.x[i]) && is_nan(decode(fp16, want[i]))) want[i] = got[i];
+      if (encoder.format == fp16 && is_nan(source.x[i]) && is_nan(decode(fp16, want[i])))
+        want[i] = got[i];
       if (!known_oddity(encoder, source.x[i])) continue;
       EXPECT_NE(want[i], got[i]) << entry.name << ": no oddity at " << source.x[i];
       want[i] = got[i];
@@ -118,7 +125,8 @@ TEST(FormatsGolden, EncodeAsGfloatInEveryRoundingMode) {
     const CastRule rule{.rounding = encoder.rounding, .overflow = encoder.overflow()};
     auto want = read_words(golden, "encode/gfloat/" + entry.name);
     std::vector<std::uint32_t> got;
-    const bool as_float = entry.name.starts_with("tf32");  // the file holds rounded binary32 patterns
+    const bool as_float =
+        entry.name.starts_with("tf32");  // the file holds rounded binary32 patterns
     for (std::size_t i = 0; i < source.x.size(); ++i) {
       std::uint32_t code = encode(f, source.x[i], rule);
       if (as_float) code = float_bits(decode(f, code));
@@ -171,10 +179,12 @@ TEST(FormatsGolden, RoundStochasticallyInGfloatsThreeModes) {
     std::vector<std::uint32_t> got;
     for (std::size_t i = 0; i < inputs.size(); ++i)
       got.push_back(encoder.code(bits_float(inputs[i]), random[i]));
-    EXPECT_TRUE(same_bits(read_words(golden, "encode/stochastic/gfloat/" + entry.name), got)) << entry.name;
+    EXPECT_TRUE(same_bits(read_words(golden, "encode/stochastic/gfloat/" + entry.name), got))
+        << entry.name;
     ++checked[encoder.mode];
   }
-  EXPECT_EQ(checked, (std::map<std::string, int>{{"Stochastic", 3}, {"StochasticFast", 6}, {"StochasticFastest", 4}}));
+  EXPECT_EQ(checked, (std::map<std::string, int>{
+                         {"Stochastic", 3}, {"StochasticFast", 6}, {"StochasticFastest", 4}}));
 }
 
 TEST(FormatsGolden, DecodeEveryCode) {

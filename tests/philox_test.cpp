@@ -3,13 +3,17 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
+#include <thread>
+#include <vector>
 
 #include "sim/convert.hpp"
 
 namespace fp8scope {
 namespace {
 
-void expect_words(const PhiloxWords& got, std::uint32_t a, std::uint32_t b, std::uint32_t c, std::uint32_t d) {
+void expect_words(const PhiloxWords& got, std::uint32_t a, std::uint32_t b, std::uint32_t c,
+                  std::uint32_t d) {
   EXPECT_EQ(got.word[0], a);
   EXPECT_EQ(got.word[1], b);
   EXPECT_EQ(got.word[2], c);
@@ -20,10 +24,11 @@ void expect_words(const PhiloxWords& got, std::uint32_t a, std::uint32_t b, std:
 TEST(Philox, HasTheKnownAnswers) {
   expect_words(philox4x32({{0, 0, 0, 0}}, 0), 0x6627e8d5u, 0xe169c58du, 0xbc57ac4cu, 0x9b00dbd8u);
   constexpr std::uint32_t ones = 0xffffffffu;
-  expect_words(philox4x32({{ones, ones, ones, ones}}, ~std::uint64_t{0}), 0x408f276du, 0x41c83b0eu, 0xa20bc7c6u,
-               0x6d5451fdu);
-  expect_words(philox4x32({{0x243f6a88u, 0x85a308d3u, 0x13198a2eu, 0x03707344u}}, 0x299f31d0a4093822u),
-               0xd16cfe09u, 0x94fdccebu, 0x5001e420u, 0x24126ea1u);
+  expect_words(philox4x32({{ones, ones, ones, ones}}, ~std::uint64_t{0}), 0x408f276du, 0x41c83b0eu,
+               0xa20bc7c6u, 0x6d5451fdu);
+  expect_words(
+      philox4x32({{0x243f6a88u, 0x85a308d3u, 0x13198a2eu, 0x03707344u}}, 0x299f31d0a4093822u),
+      0xd16cfe09u, 0x94fdccebu, 0x5001e420u, 0x24126ea1u);
 }
 
 TEST(RandomBits, AreWordIndexMod4OfCounterIndexDiv4) {
@@ -32,13 +37,35 @@ TEST(RandomBits, AreWordIndexMod4OfCounterIndexDiv4) {
     EXPECT_EQ(random_bits(42, ((std::uint64_t{1} << 32) + 7) * 4 + i).value, words.word[i]);
 }
 
+TEST(RandomBits, DoNotDependOnTheOrderOrTheThreadThatAsks) {
+  constexpr std::uint64_t n = 1 << 12;
+  std::vector<std::uint32_t> forward, by_threads(n);
+  for (std::uint64_t i = 0; i < n; ++i) forward.push_back(random_bits(9, i).value);
+  const auto work = [&](std::uint64_t first) {
+    for (std::uint64_t i = n + first; i-- > 0;)
+      if (i < n && i % 3 == first) by_threads[i] = random_bits(9, i).value;
+  };
+  std::thread one(work, 0), two(work, 1);
+  work(2);
+  one.join(), two.join();
+  EXPECT_EQ(forward, by_threads);
+}
+
+TEST(RandomBits, DifferBetweenSeedsAndElements) {
+  std::set<std::uint32_t> seen;
+  for (const std::uint64_t seed : {0ull, 1ull, 1ull << 32, 1ull << 63})
+    for (std::uint64_t i = 0; i < 64; ++i) seen.insert(random_bits(seed, i).value);
+  EXPECT_EQ(seen.size(), 4u * 64u);
+}
+
 TEST(RandomBits, RoundUpAsOftenAsTheDroppedPartSays) {
   // 1.0 + 0.3 of a step of E4M3 (1/8): up three times in ten.
   const float x = 1.0f + 0.3f / 8;
   int up = 0;
   constexpr int draws = 100000;
   for (int i = 0; i < draws; ++i) {
-    const std::uint32_t code = encode(e4m3, x, {.rounding = Rounding::stochastic}, random_bits(1, i));
+    const std::uint32_t code =
+        encode(e4m3, x, {.rounding = Rounding::stochastic}, random_bits(1, i));
     ASSERT_TRUE(code == 0x38 || code == 0x39);
     up += code == 0x39;
   }
