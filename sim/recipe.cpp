@@ -30,7 +30,7 @@ constexpr NamedRecipe table[] = {
 
 std::span<const NamedRecipe> recipes() { return table; }
 
-std::unique_ptr<Recipe> make_recipe(std::string_view spec, const Operand& operand) {
+std::unique_ptr<Recipe> make_recipe(std::string_view spec, const TensorKind& operand) {
   const std::size_t colon = std::min(spec.find(':'), spec.size());
   const NamedRecipe& row = by_name(table, spec.substr(0, colon), "recipe");
   try {

@@ -30,7 +30,7 @@ inline constexpr NamedRole roles[] = {
 };
 
 /// The tensor that a recipe is asked to scale.
-struct Operand {
+struct TensorKind {
   Role role = Role::activation;
   Format input{8, 23, 127, Specials::ieee};  ///< type the tensor is kept in before the cast
 };
@@ -88,7 +88,7 @@ struct NamedRecipe {
   std::string_view version;  ///< of the library whose behaviour it reproduces
   std::string_view summary;
   std::string_view options;  ///< "key=default ..." as typed by the user
-  std::unique_ptr<Recipe> (*make)(const Operand&, RecipeOptions&);
+  std::unique_ptr<Recipe> (*make)(const TensorKind&, RecipeOptions&);
 };
 
 /// Every recipe the program offers.
@@ -98,6 +98,6 @@ std::span<const NamedRecipe> recipes();
 ///
 /// Throws UnknownName for an unknown name or key, std::invalid_argument for a bad value; the message
 /// quotes `spec`.
-std::unique_ptr<Recipe> make_recipe(std::string_view spec, const Operand& operand);
+std::unique_ptr<Recipe> make_recipe(std::string_view spec, const TensorKind& operand);
 
 }  // namespace fp8scope

@@ -5,7 +5,7 @@
 
 namespace fp8scope {
 
-std::unique_ptr<Recipe> make_dsv3(const Operand& operand, RecipeOptions& options) {
+std::unique_ptr<Recipe> make_dsv3(const TensorKind& operand, RecipeOptions& options) {
   Plan plan;
   plan.format = options.format("format", e4m3);
   plan.amax_rule = AmaxRule::propagate_nan;

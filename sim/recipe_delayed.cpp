@@ -46,7 +46,7 @@ std::vector<float> DelayedRecipe::history() const {
   return slots;
 }
 
-std::unique_ptr<Recipe> make_te_delayed(const Operand& operand, RecipeOptions& options) {
+std::unique_ptr<Recipe> make_te_delayed(const TensorKind& operand, RecipeOptions& options) {
   Plan plan;
   plan.format = hybrid_format(operand, options);
   plan.delayed = true;

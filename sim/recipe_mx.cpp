@@ -5,7 +5,7 @@
 
 namespace fp8scope {
 
-std::unique_ptr<Recipe> make_mxfp8(const Operand&, RecipeOptions& options) {
+std::unique_ptr<Recipe> make_mxfp8(const TensorKind&, RecipeOptions& options) {
   Plan plan;
   plan.format = options.format("format", e4m3);
   plan.storage = ScaleStorage::e8m0;

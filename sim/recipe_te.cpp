@@ -6,7 +6,7 @@
 
 namespace fp8scope {
 
-std::unique_ptr<Recipe> make_te_current(const Operand& operand, RecipeOptions& options) {
+std::unique_ptr<Recipe> make_te_current(const TensorKind& operand, RecipeOptions& options) {
   Plan plan;
   plan.format = hybrid_format(operand, options);
   ScaleRule rule;
@@ -16,7 +16,7 @@ std::unique_ptr<Recipe> make_te_current(const Operand& operand, RecipeOptions& o
   return std::make_unique<OnlineRecipe>(plan, rule);
 }
 
-std::unique_ptr<Recipe> make_te_block(const Operand& operand, RecipeOptions& options) {
+std::unique_ptr<Recipe> make_te_block(const TensorKind& operand, RecipeOptions& options) {
   Plan plan;
   plan.format = options.format("format", e4m3);
   const bool weight = operand.role == Role::weight;

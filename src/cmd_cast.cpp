@@ -41,7 +41,7 @@ CastJob read_job(const Options& options, const Format& input) {
     job.cast.given = true;
     job.cast.age = -1;
   } else {
-    const Operand operand{by_name(roles, options.text_or("role", "activation"), "--role").role, input};
+    const TensorKind operand{by_name(roles, options.text_or("role", "activation"), "--role").role, input};
     job.recipe = make_recipe(job.recipe_name + (format ? ":format=" + *format : ""), operand);
     plan = job.recipe->plan();
     job.cast.rule = job.recipe->block_rule();
@@ -186,7 +186,7 @@ int run_cast(const Args& args) {
   require_other_file(output, array_file(name));
   const std::uint64_t max_memory = options.bytes_or("max-mem", 1u << 30);
   const std::string dtype = input->dtype();
-  const Format input_format = dtype == "bfloat16" ? bf16 : dtype == "float16" ? fp16 : Operand{}.input;
+  const Format input_format = dtype == "bfloat16" ? bf16 : dtype == "float16" ? fp16 : TensorKind{}.input;
   CastJob job = read_job(options, input_format);
   if (input->size() == 0) throw DataError(fmt::format("{}: the array is empty", name));
 

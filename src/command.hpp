@@ -24,6 +24,7 @@ int run_info(const Args&);
 int run_bench(const Args&);
 int run_cast(const Args&);
 int run_formats(const Args&);
+int run_gemm(const Args&);
 int run_recipes(const Args&);
 int run_replay(const Args&);
 int run_trace(const Args&);

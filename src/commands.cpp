@@ -10,6 +10,7 @@ constexpr Command table[] = {
     {"formats", "the number formats, their limits and code tables", run_formats},
     {"recipes", "the scaling recipes and their options", run_recipes},
     {"cast", "one array to codes, scales and dequantised values", run_cast},
+    {"gemm", "one product of matrices as a matrix unit computes it, and who owns its error", run_gemm},
     {"replay", "recipes over a recorded trace: what each loses, as a table and as HDF5", run_replay},
     {"trace", "list, describe or verify a recorded trace", run_trace},
     {"export", "a table of a result file as csv, json, md or text", run_export},

@@ -96,7 +96,7 @@ TensorPlan plan_tensor(const ReplayInput& input, const ReplayOptions& options, s
   const TensorInfo& info = input.tensors[tensor];
   if (info.rows == 0 || info.cols == 0)
     throw DataError(fmt::format("{}: tensor {} is empty", input.where, info.name()));
-  const Operand operand{role_of(input, info), info.format};
+  const TensorKind operand{role_of(input, info), info.format};
   TensorPlan plan;
   std::vector<TensorCast> casts;
   for (const GemmUse& use : uses_of(info, options.gemms))

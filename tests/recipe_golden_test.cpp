@@ -44,7 +44,7 @@ struct Output {
   }
 };
 
-Output run(const std::string& spec, const Operand& operand, const Matrix& m) {
+Output run(const std::string& spec, const TensorKind& operand, const Matrix& m) {
   const auto recipe = make_recipe(spec, operand);
   const Plan& plan = recipe->plan();
   const BlockGrid grid(m.rows, m.cols, plan.block);
@@ -78,8 +78,8 @@ void expect_scale_inv(const h5::Group& golden, const std::string& path, const Ou
   EXPECT_TRUE(same_bits(golden.dataset(path).values<float>(), out.scale_inv())) << path;
 }
 
-Operand operand_of(const std::string& input) {
-  Operand operand;
+TensorKind operand_of(const std::string& input) {
+  TensorKind operand;
   if (input.starts_with("wt")) operand.role = Role::weight;
   if (input.starts_with("grad")) operand.role = Role::gradient;
   if (input.ends_with("bf16")) operand.input = bf16;

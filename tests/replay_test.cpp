@@ -159,6 +159,10 @@ TEST(Replay, EqualsTheScalarReferenceForEveryOnlineRecipeInBothDirections) {
     for (std::size_t i = 0; i < item.casts.size(); ++i) {
       const ReplayCast& cast = item.casts[i];
       const auto recipe = make_recipe(options.recipes[cast.recipe], {role, bf16});
+      // The second use of every tensor here contracts its rows: blocks lie down, not across.
+      BlockShape block = recipe->plan().block;
+      if (cast.gemm != info.gemms.front().gemm) std::swap(block.rows, block.cols);
+      EXPECT_EQ(cast.block, block);
       const Reference want = measure(cast.plan, cast.block, info.rows, info.cols, f.of_step(item.tensor, item.step),
                                      *recipe, item.facts->bulk_limit());
       const CastResult& got = item.results[i];

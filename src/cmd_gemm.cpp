@@ -1,0 +1,144 @@
+#include <fmt/format.h>
+#include <tbb/global_control.h>
+
+#include <algorithm>
+
+#include "sim/names.hpp"
+#include "src/array.hpp"
+#include "src/command.hpp"
+#include "src/errors.hpp"
+#include "src/gemm_error.hpp"
+#include "src/npy.hpp"
+#include "src/options.hpp"
+#include "src/output_file.hpp"
+#include "src/parallel.hpp"
+#include "src/run_options.hpp"
+#include "src/table.hpp"
+
+namespace fp8scope {
+namespace {
+
+struct Array {
+  std::int64_t rows, cols;
+  std::vector<float> values;
+  Format input;
+};
+
+Array read_array(const std::string& name, const std::string& encoding) {
+  const auto file = open_array(name, encoding);
+  if (file->size() == 0) throw DataError(fmt::format("{}: the array is empty", name));
+  Array array{file->rows(), file->cols(), std::vector<float>(static_cast<std::size_t>(file->size())), {}};
+  file->read_rows(0, array.rows, array.values.data());
+  const std::string dtype = file->dtype();
+  array.input = dtype == "bfloat16" ? bf16 : dtype == "float16" ? fp16 : TensorKind{}.input;
+  return array;
+}
+
+Array transposed(const Array& a) {
+  Array t{a.cols, a.rows, std::vector<float>(a.values.size()), a.input};
+  for (std::int64_t r = 0; r < a.rows; ++r)
+    for (std::int64_t c = 0; c < a.cols; ++c) t.values[c * a.rows + r] = a.values[r * a.cols + c];
+  return t;
+}
+
+/// The operand under the recipe; `keeper` owns the recipe.
+GemmOperand operand_of(const Array& array, const std::string& spec, Role role, const std::string& name,
+                       std::unique_ptr<Recipe>& keeper) {
+  GemmOperand operand{array.rows, array.cols, array.values, {}, -1.0f};
+  keeper = make_recipe(spec, {role, array.input});
+  operand.cast.plan = keeper->plan();
+  operand.cast.block = keeper->plan().block;
+  operand.cast.rule = keeper->block_rule();
+  CastPass::require_whole_blocks(operand.cast.plan, operand.cast.block, array.rows, array.cols,
+                                 name + ": --recipe " + spec);
+  if (!operand.cast.rule) {  // its scale comes from earlier steps: there are none
+    const float unused = 0.0f;
+    keeper->step({&unused, 1}, {&operand.cast.scales, 1});
+    operand.cast.given = true;
+  }
+  return operand;
+}
+
+Table describe(const GemmError& e) {
+  Table table("gemm", "error of the product against binary64");
+  auto& name = table.add<std::string>("error", "1", "");
+  auto& value = table.add<double>("value", "1", "");
+  auto& meaning = table.add<std::string>("meaning", "1", "");
+  const auto add = [&](const char* n, double v, const char* m) {
+    name.emplace_back(n), value.push_back(v), meaning.emplace_back(m);
+  };
+  add("total", e.total, "relative Frobenius norm of D - P");
+  add("from_a", e.from_a, "of the term that casting A owns");
+  add("from_b", e.from_b, "of the term that casting B owns");
+  add("from_accumulator", e.from_accumulator, "of the term that the matrix unit owns");
+  add("from_output", e.from_output, "of the term that rounding the output owns");
+  add("max", e.max, "largest |D - P| / rms(P)");
+  add("p50", e.p50, "median |D - P| / |P|");
+  add("p99", e.p99, "99th percentile");
+  add("p99.9", e.p999, "99.9th percentile");
+  add("bias", e.bias, "mean (D - P) / rms(P)");
+  add("nonfinite", static_cast<double>(e.nonfinite), "elements left out: not finite");
+  return table;
+}
+
+}  // namespace
+
+int run_gemm(const Args& args) {
+  Options options("gemm", "A B");
+  options.add("recipe,r", "NAME[:KEY=VALUE...]", "scaling recipe of A (activation) and B (weight), default dsv3");
+  options.add("accumulator,a", "NAME[:KEY=VALUE...]", "matrix unit, default hopper_wgmma; 'fp8scope models' lists them");
+  options.add("promote", "N", "products between promotions to FP32; none; auto (default): the blocks of the scales");
+  options.add("order", "NAME", "where the scales enter: auto (default), plain, deepgemm, cutlass_vector, "
+                               "cublas_1d1d, cublas_1d2d, cublas_2d1d");
+  options.add("output-format", "NAME", "float32 (default) or bfloat16");
+  options.add("split-k", "N", "parts of K summed apart, default 1");
+  options.add("c", "FILE", "array that is added to the product, [M, N]");
+  options.add("b-layout", "NAME", "nk (default): B is [N, K], like a weight; kn: B is [K, N]");
+  options.add("encoding", "NAME", "what 8- or 16-bit elements of the inputs encode");
+  options.add("output,o", "FILE", "product, as .npy");
+  add_run_options(options);
+  if (!options.parse(args)) return 0;
+
+  const std::string encoding = options.text_or("encoding", "");
+  const int threads = thread_count(options);
+  use_isa(options);
+  const std::string layout = options.text_or("b-layout", "nk");
+  if (layout != "nk" && layout != "kn") throw UsageError(fmt::format("--b-layout {}: wanted nk or kn", layout));
+  const std::string output_format = options.text_or("output-format", "float32");
+  if (output_format != "float32" && output_format != "bfloat16")
+    throw UsageError(fmt::format("--output-format {}: wanted float32 or bfloat16", output_format));
+  const auto output = options.text("output");
+  for (const std::string& word : options.words())
+    if (output) require_other_file(*output, array_file(word));
+
+  const Array a = read_array(options.words()[0], encoding);
+  Array b = read_array(options.words()[1], encoding);
+  if (layout == "kn") b = transposed(b);
+  if (a.cols != b.cols)
+    throw DataError(fmt::format("{} is [{}, {}] and {} has K = {}: the contracted dimensions differ{}",
+                                options.words()[0], a.rows, a.cols, options.words()[1], b.cols,
+                                layout == "nk" ? "; --b-layout kn takes B as [K, N]" : ""));
+  std::vector<float> c;
+  if (const auto name = options.text("c")) {
+    const Array added = read_array(*name, encoding);
+    if (added.rows != a.rows || added.cols != b.rows)
+      throw DataError(fmt::format("{} is [{}, {}]; the product is [{}, {}]", *name, added.rows, added.cols, a.rows, b.rows));
+    c = added.values;
+  }
+  const std::string recipe = options.text_or("recipe", "dsv3");
+  std::unique_ptr<Recipe> keep_a, keep_b;
+  const GemmOperand left = operand_of(a, recipe, Role::activation, options.words()[0], keep_a);
+  const GemmOperand right = operand_of(b, recipe, Role::weight, options.words()[1], keep_b);
+  GemmRequest request{options.text_or("accumulator", "hopper_wgmma"), options.text_or("promote", "auto"),
+                      options.text_or("order", "auto"), output_format == "bfloat16",
+                      static_cast<std::int64_t>(std::max<std::uint64_t>(1, options.number_or("split-k", 1)))};
+
+  std::vector<float> d(static_cast<std::size_t>(a.rows * b.rows));
+  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(threads));
+  const GemmError error = measure_gemm(left, right, request, c, d, run_in_parallel);
+  if (output) write_npy(*output, NpyType::f4, {a.rows, b.rows}, std::as_bytes(std::span(d)));
+  fmt::print("{}", print_table(describe(error), TableStyle::text));
+  return 0;
+}
+
+}  // namespace fp8scope

@@ -1,0 +1,156 @@
+#include "src/gemm_error.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <stdexcept>
+
+#include "sim/amax.hpp"
+#include "sim/models.hpp"
+#include "sim/names.hpp"
+#include "sim/quantize.hpp"
+#include "src/options.hpp"
+
+namespace fp8scope {
+namespace {
+
+/// a b^T in binary64. Sixteen sums for every element, added by halves: the same bits everywhere.
+///
+/// a [m, k], b [n, k]; returns [m, n]
+template <class A, class B>
+std::vector<double> product(const std::vector<A>& a, const std::vector<B>& b, std::int64_t m, std::int64_t n,
+                            std::int64_t k, const Executor& execute) {
+  std::vector<double> d(static_cast<std::size_t>(m * n));
+  execute(static_cast<std::size_t>(m), [&](std::size_t r) {
+    const A* x = a.data() + r * k;
+    for (std::int64_t c = 0; c < n; ++c) {
+      const B* y = b.data() + c * k;
+      std::array<double, sum_lanes> lanes{};
+      std::int64_t i = 0;
+      for (; i + 16 <= k; i += 16)
+        for (int lane = 0; lane < 16; ++lane)
+          lanes[lane] += static_cast<double>(x[i + lane]) * static_cast<double>(y[i + lane]);
+      for (; i < k; ++i) lanes[i % 16] += static_cast<double>(x[i]) * static_cast<double>(y[i]);
+      d[r * n + c] = add_lanes(lanes);
+    }
+  });
+  return d;
+}
+
+/// Sum of squares in the order of the elements.
+double power(const std::vector<double>& values) {
+  double sum = 0.0;
+  for (const double v : values) sum += v * v;
+  return sum;
+}
+
+double percentile(std::vector<double>& values, double share) {
+  if (values.empty()) return std::numeric_limits<double>::quiet_NaN();
+  const auto place = static_cast<std::size_t>(share * static_cast<double>(values.size() - 1));
+  std::nth_element(values.begin(), values.begin() + place, values.end());
+  return values[place];
+}
+
+std::int64_t scale_period(const GemmOperand& operand) {
+  const std::int64_t cols = operand.cast.block.cols;
+  return cols > 0 && cols < operand.k ? cols : 0;
+}
+
+bool whole(const GemmOperand& operand) {
+  return BlockGrid(operand.rows, operand.k, operand.cast.block).blocks() == 1;
+}
+
+}  // namespace
+
+CastOperand cast_operand(const GemmOperand& operand) {
+  const Plan& plan = operand.cast.plan;
+  const BlockGrid grid(operand.rows, operand.k, operand.cast.block);
+  std::vector<Scales> scales(grid.blocks(), operand.cast.scales);
+  if (!operand.cast.given) {
+    std::vector<float> amaxes(grid.blocks());
+    block_amax(plan.amax_rule, grid, operand.x, amaxes);
+    if (operand.cast.block == BlockShape{} && operand.whole_amax >= 0.0f) amaxes[0] = operand.whole_amax;
+    std::ranges::transform(amaxes, scales.begin(), [&](float a) { return block_scales(*operand.cast.rule, a); });
+  }
+  CastOperand out;
+  out.codes.resize(grid.size());
+  quantize(plan.format, plan.cast, grid, operand.x, scales, out.codes, operand.cast.seed);
+  for (const Scales& s : scales) out.scale_inv.push_back(s.scale_inv);
+  for (std::int64_t r = 0; r < operand.rows; ++r)
+    for (std::int64_t k = 0; k < operand.k; ++k)
+      out.values.push_back(static_cast<double>(decode(plan.format, out.codes[grid.element(r, k)])) *
+                           scales[grid.block(r, k)].scale_inv);
+  return out;
+}
+
+ScaledGemmOptions gemm_options(const GemmRequest& request, const GemmOperand& a, const GemmOperand& b) {
+  ScaledGemmOptions options;
+  options.model = parse_model(request.accumulator, format_name(a.cast.plan.format), format_name(b.cast.plan.format));
+  const bool inside = options.model.scale_block > 0;
+  const bool blocks = !inside && !(whole(a) && whole(b));
+  if (request.promote == "auto") {
+    const std::int64_t pa = scale_period(a), pb = scale_period(b);
+    const std::int64_t period = pa > 0 && pb > 0 ? std::gcd(pa, pb) : std::max(pa, pb);
+    options.promote = !blocks ? 0 : period > 0 ? period : std::max<std::int64_t>(1, options.model.terms);
+  } else if (request.promote != "none") {
+    options.promote = static_cast<std::int64_t>(parse_number(request.promote, "--promote"));
+  }
+  options.order = request.order == "auto" ? (blocks ? ScaleOrder::product : ScaleOrder::plain)
+                                          : by_name(scale_orders, request.order, "--order").order;
+  options.split_k = request.split_k;
+  return options;
+}
+
+GemmError measure_gemm(const GemmOperand& a, const GemmOperand& b, const GemmRequest& request,
+                       std::span<const float> c, std::span<float> d, const Executor& execute) {
+  const ScaledGemmOptions options = gemm_options(request, a, b);
+  const CastOperand left = cast_operand(a), right = cast_operand(b);
+  scaled_gemm(left.matrix(a), right.matrix(b), options, {}, d, execute);
+  const std::vector<float> unit(d.begin(), d.end());
+  for (std::size_t i = 0; i < unit.size(); ++i) {
+    const auto round = [&](float x) { return request.bf16_output ? decode(bf16, encode(bf16, x, {.overflow = Overflow::special})) : x; };
+    d[i] = round(unit[i]);
+    if (!c.empty()) d[i] = round(d[i] + c[i]);
+  }
+
+  const std::vector<float> x(a.x.begin(), a.x.end()), y(b.x.begin(), b.x.end());
+  std::vector<double> exact = product(x, y, a.rows, b.rows, a.k, execute);
+  const std::vector<double> cast_a = product(left.values, y, a.rows, b.rows, a.k, execute);
+  const std::vector<double> cast_both = product(left.values, right.values, a.rows, b.rows, a.k, execute);
+  std::vector<double> total, from_a, from_b, from_unit, from_output, relative;
+  GemmError error;
+  double sum = 0.0;
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    const double added = c.empty() ? 0.0 : c[i];
+    if (!std::isfinite(d[i]) || !std::isfinite(exact[i]) || !std::isfinite(unit[i]) || !std::isfinite(cast_both[i])) {
+      ++error.nonfinite;
+      exact[i] = 0.0;
+      continue;
+    }
+    from_a.push_back(cast_a[i] - exact[i]);
+    from_b.push_back(cast_both[i] - cast_a[i]);
+    from_unit.push_back(unit[i] - cast_both[i]);
+    from_output.push_back(static_cast<double>(d[i]) - (unit[i] + added));
+    total.push_back(static_cast<double>(d[i]) - (exact[i] + added));
+    sum += total.back();
+    error.max = std::max(error.max, std::fabs(total.back()));
+    if (exact[i] != 0.0) relative.push_back(std::fabs(total.back()) / std::fabs(exact[i]));
+  }
+  const double signal = power(exact), norm = std::sqrt(signal);
+  const double rms = std::sqrt(signal / static_cast<double>(total.size()));
+  error.total = std::sqrt(power(total)) / norm;
+  error.from_a = std::sqrt(power(from_a)) / norm;
+  error.from_b = std::sqrt(power(from_b)) / norm;
+  error.from_accumulator = std::sqrt(power(from_unit)) / norm;
+  error.from_output = std::sqrt(power(from_output)) / norm;
+  error.max /= rms;
+  error.bias = sum / static_cast<double>(total.size()) / rms;
+  error.p50 = percentile(relative, 0.5);
+  error.p99 = percentile(relative, 0.99);
+  error.p999 = percentile(relative, 0.999);
+  return error;
+}
+
+}  // namespace fp8scope

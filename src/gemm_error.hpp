@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sim/recipe.hpp"
+#include "sim/scaled_gemm.hpp"
+#include "src/cast_pass.hpp"
+
+namespace fp8scope {
+
+/// One operand of a product, K along its rows, and how it is cast.
+struct GemmOperand {
+  std::int64_t rows, k;
+  std::span<const float> x;  ///< [rows, k]
+  TensorCast cast;           ///< block and rule, or given scales; `scales` of a whole tensor if whole_amax is known
+  float whole_amax = -1.0f;  ///< of the whole tensor where x holds only a part of it
+};
+
+/// A cast operand: what a matrix unit reads, and what the codes stand for.
+struct CastOperand {
+  std::vector<std::uint16_t> codes;  ///< [rows, k]
+  std::vector<float> scale_inv;      ///< [blocks]
+  std::vector<double> values;        ///< [rows, k] decoded times scale, exact
+  ScaledMatrix matrix(const GemmOperand& operand) const {
+    return {operand.cast.plan.format, operand.rows, operand.k, codes, operand.cast.block, scale_inv};
+  }
+};
+CastOperand cast_operand(const GemmOperand& operand);
+
+/// How a product is computed, as asked for.
+struct GemmRequest {
+  std::string accumulator = "hopper_wgmma";  ///< as parse_model() takes it
+  std::string promote = "auto";  ///< N_C, "none", or "auto": the blocks of the scales along K, else none
+  std::string order = "auto";    ///< a row of scale_orders, or "auto": deepgemm with block scales, else plain
+  bool bf16_output = false;
+  std::int64_t split_k = 1;
+};
+
+/// Throws UnknownName, std::invalid_argument for a request that does not fit the operands.
+ScaledGemmOptions gemm_options(const GemmRequest& request, const GemmOperand& a, const GemmOperand& b);
+
+/// Who owns the error of a product. With P = A B^T in binary64, A', B' the cast operands and D the
+/// result, D - P = (A'B^T - AB^T) + (A'B'^T - A'B^T) + (unit - A'B'^T) + (output - unit). Each share is
+/// the Frobenius norm of its term over that of P; the terms, not the norms, add up.
+struct GemmError {
+  double total = 0.0, from_a = 0.0, from_b = 0.0, from_accumulator = 0.0, from_output = 0.0;
+  double max = 0.0;                        ///< largest |D - P| / rms(P)
+  double p50 = 0.0, p99 = 0.0, p999 = 0.0; ///< percentiles of |D - P| / |P| over P != 0
+  double bias = 0.0;                       ///< mean of (D - P) / rms(P)
+  std::uint64_t nonfinite = 0;             ///< elements of D that are not finite: in none of the above
+};
+
+/// Computes the product and its error.
+///
+/// d  [a.rows, b.rows], written
+GemmError measure_gemm(const GemmOperand& a, const GemmOperand& b, const GemmRequest& request,
+                       std::span<const float> c, std::span<float> d, const Executor& execute);
+
+}  // namespace fp8scope
