@@ -25,6 +25,8 @@ int run_bench(const Args&);
 int run_cast(const Args&);
 int run_formats(const Args&);
 int run_gemm(const Args&);
+int run_models(const Args&);
+int run_validate(const Args&);
 int run_recipes(const Args&);
 int run_replay(const Args&);
 int run_trace(const Args&);

@@ -42,6 +42,11 @@ std::optional<Value> read_value(hid_t attribute, const std::string& where) {
       if (single) return read(H5T_NATIVE_DOUBLE, &value), value;
       return {};
     }
+    case H5T_ENUM: {  // h5py's bool: one byte, FALSE or TRUE
+      std::int8_t value = 0;
+      if (single && H5Tget_size(type.get()) == 1) return read(type.get(), &value), std::int64_t{value};
+      return {};
+    }
     default: return {};
   }
 }
