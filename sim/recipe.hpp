@@ -11,6 +11,7 @@
 #include "sim/convert.hpp"
 #include "sim/format.hpp"
 #include "sim/scale.hpp"
+#include "sim/scale_order.hpp"
 
 namespace fp8scope {
 
@@ -45,6 +46,7 @@ struct Plan {
   BlockShape block;                            ///< along the contracted dimension = along the columns
   AmaxRule amax_rule = AmaxRule::ignore_nan;
   ScaleStorage storage = ScaleStorage::fp32;
+  ScaleOrder order = ScaleOrder::product;  ///< where the library's GEMM applies block scales
   bool whole_blocks = false;  ///< the library refuses a contracted dimension that is no multiple of the block
   bool delayed = false;  ///< scales of a step come from earlier steps: no pass over x before the cast
 };

@@ -19,6 +19,7 @@ std::unique_ptr<Recipe> make_te_current(const TensorKind& operand, RecipeOptions
 std::unique_ptr<Recipe> make_te_block(const TensorKind& operand, RecipeOptions& options) {
   Plan plan;
   plan.format = options.format("format", e4m3);
+  plan.order = ScaleOrder::first_a;  // cuBLAS
   const bool weight = operand.role == Role::weight;
   plan.block = options.block("block", weight ? BlockShape{128, 128} : BlockShape{1, 128});
   ScaleRule rule;

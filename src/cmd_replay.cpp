@@ -7,6 +7,7 @@
 #include "sim/simd/isa.hpp"
 #include "src/command.hpp"
 #include "src/errors.hpp"
+#include "src/gemm_tables.hpp"
 #include "src/options.hpp"
 #include "src/output_file.hpp"
 #include "src/progress.hpp"
@@ -53,6 +54,7 @@ int run_replay(const Args& args) {
   options.add("output,o", "FILE", "result file (HDF5)");
   options.add("gemms", "WHICH", "use of each operand that sets the direction of its blocks: first (default), "
                                 "all, fprop, dgrad, wgrad");
+  options.add("accumulator,a", "A,B,...", "also compute the layers' products on these matrix units; see 'models'");
   options.add("max-mem", "BYTES", "tensors held in memory at a time, default 1GiB");
   add_run_options(options);
   options.flag("reproducible", "leave out of the results all that differs between runs and machines");
@@ -78,6 +80,11 @@ int run_replay(const Args& args) {
     progress.add(static_cast<std::uint64_t>(item.facts->rows() * item.facts->cols()));
   });
 
+  const std::vector<std::string> accumulators = options.list("accumulator");
+  GemmTables gemms(input, replay_options, accumulators);
+  if (!accumulators.empty())
+    replay_gemms(input, replay_options, accumulators, [&](const GemmRecord& record) { gemms.take(record); });
+
   if (output) {
     Results results;
     results.title = "scaling recipes replayed over a recorded trace";
@@ -85,10 +92,12 @@ int run_replay(const Args& args) {
     results.attributes.push_back({"gemms", replay_options.gemms});
     results.inputs.push_back(identify(path));
     tables.write_to(results);
+    if (!accumulators.empty()) gemms.write_to(results);
     write_results(*output, results, {args, std::string(isa_name(isa)), replay_options.threads},
                   options.has("reproducible"));
   }
   fmt::print("{}", print_table(tables.summary(), TableStyle::text));
+  if (!accumulators.empty()) fmt::print("\n{}", print_table(gemms.summary(), TableStyle::text));
   return 0;
 }
 

@@ -97,7 +97,7 @@ ScaledGemmOptions gemm_options(const GemmRequest& request, const GemmOperand& a,
   } else if (request.promote != "none") {
     options.promote = static_cast<std::int64_t>(parse_number(request.promote, "--promote"));
   }
-  options.order = request.order == "auto" ? (blocks ? ScaleOrder::product : ScaleOrder::plain)
+  options.order = request.order == "auto" ? (blocks ? a.cast.plan.order : ScaleOrder::plain)
                                           : by_name(scale_orders, request.order, "--order").order;
   options.split_k = request.split_k;
   return options;

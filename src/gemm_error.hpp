@@ -34,7 +34,7 @@ CastOperand cast_operand(const GemmOperand& operand);
 struct GemmRequest {
   std::string accumulator = "hopper_wgmma";  ///< as parse_model() takes it
   std::string promote = "auto";  ///< N_C, "none", or "auto": the blocks of the scales along K, else none
-  std::string order = "auto";    ///< a row of scale_orders, or "auto": deepgemm with block scales, else plain
+  std::string order = "auto";    ///< a row of scale_orders, or "auto": the recipe's with block scales, else plain
   bool bf16_output = false;
   std::int64_t split_k = 1;
 };

@@ -1,0 +1,117 @@
+#include "src/gemm_replay.hpp"
+
+#include <tbb/global_control.h>
+#include <tbb/task_arena.h>
+
+#include <algorithm>
+#include <map>
+
+#include "sim/models.hpp"
+#include "src/errors.hpp"
+#include "src/parallel.hpp"
+#include "src/replay_plan.hpp"
+
+namespace fp8scope {
+namespace {
+
+/// The three products of a linear layer: which operand is A, which is B.
+struct Product {
+  const char* gemm;
+  const char* a;
+  const char* b;
+};
+constexpr Product products[] = {{"fprop", "x", "w"}, {"dgrad", "dy", "w"}, {"wgrad", "dy", "x"}};
+
+/// A tensor at a step with K along its rows.
+struct Side {
+  std::int64_t rows, k;
+  std::vector<float> x;
+};
+
+class GemmReplay {
+ public:
+  GemmReplay(const ReplayInput& input, const ReplayOptions& options, const std::vector<std::string>& accumulators)
+      : input_(input), options_(options), accumulators_(accumulators) {}
+
+  void run(const std::function<void(const GemmRecord&)>& take) {
+    for (std::size_t t = 0; t < input_.tensors.size(); ++t)
+      for (const Product& product : products) {
+        if (input_.tensors[t].operand != product.a) continue;
+        for (std::size_t other = 0; other < input_.tensors.size(); ++other)
+          if (input_.tensors[other].layer == input_.tensors[t].layer && input_.tensors[other].operand == product.b)
+            run_product(product, t, other, take);
+      }
+  }
+
+ private:
+  void run_product(const Product& product, std::size_t a, std::size_t b,
+                   const std::function<void(const GemmRecord&)>& take) {
+    ReplayOptions of_gemm = options_;
+    of_gemm.gemms = product.gemm;
+    const TensorPlan plan_a = plan_tensor(input_, of_gemm, a), plan_b = plan_tensor(input_, of_gemm, b);
+    if (plan_a.casts.empty() || plan_b.casts.empty()) return;
+    const auto steps = static_cast<std::size_t>(input_.tensors[a].steps);
+    for (std::size_t step = 0; step < steps; ++step) {
+      const Side left = read(a, step, product.gemm), right = read(b, step, product.gemm);
+      if (left.k != right.k) return;  // only a part of the contracted dimension was recorded
+      for (std::size_t r = 0; r < options_.recipes.size(); ++r) {
+        const GemmOperand x = operand(left, plan_a, a, step, r), y = operand(right, plan_b, b, step, r);
+        for (std::size_t u = 0; u < accumulators_.size(); ++u) {
+          const GemmRequest request{.accumulator = accumulators_[u]};
+          const ScaledGemmOptions how = gemm_options(request, x, y);
+          if (!unit_takes(how.model, x) || !unit_takes(how.model, y)) continue;
+          std::vector<float> d(static_cast<std::size_t>(x.rows * y.rows));
+          take({a, b, step, product.gemm, r, u, x.rows, y.rows, x.k, how.promote,
+                measure_gemm(x, y, request, {}, d, run_in_parallel)});
+        }
+      }
+    }
+  }
+
+  Side read(std::size_t tensor, std::size_t step, const std::string& gemm) const {
+    const TensorInfo& info = input_.tensors[tensor];
+    Side side{info.rows, info.cols, std::vector<float>(static_cast<std::size_t>(info.rows * info.cols))};
+    input_.read_rows(tensor, index(info, step), 0, info.rows, side.x.data());
+    const auto use = std::ranges::find(info.gemms, gemm, &GemmUse::gemm);
+    if (use == info.gemms.end() || use->axis == 2) return side;
+    Side turned{side.k, side.rows, std::vector<float>(side.x.size())};
+    for (std::int64_t r = 0; r < side.rows; ++r)
+      for (std::int64_t c = 0; c < side.k; ++c) turned.x[c * side.rows + r] = side.x[r * side.k + c];
+    return turned;
+  }
+
+  GemmOperand operand(const Side& side, const TensorPlan& plan, std::size_t tensor, std::size_t step,
+                      std::size_t recipe) const {
+    const std::size_t s = index(input_.tensors[tensor], step);
+    TensorCast cast = plan.tensor_casts[s][recipe];
+    cast.block = cast.plan.block;  // the matrix is turned, so its blocks lie along its rows
+    return {side.rows, side.k, side.x, cast, plan.whole_amax[s]};
+  }
+
+  static std::size_t index(const TensorInfo& info, std::size_t step) { return info.constant ? 0 : step; }
+
+  /// A unit with block scales takes power-of-two scales of its own blocks, or of larger ones.
+  static bool unit_takes(const Model& model, const GemmOperand& operand) {
+    if (model.scale_block == 0) return true;
+    const std::int64_t cols = operand.cast.block.cols;
+    return operand.cast.plan.storage == ScaleStorage::e8m0 && (cols == 0 || cols % model.scale_block == 0);
+  }
+
+  const ReplayInput& input_;
+  const ReplayOptions& options_;
+  const std::vector<std::string>& accumulators_;
+};
+
+}  // namespace
+
+void replay_gemms(const ReplayInput& input, const ReplayOptions& options,
+                  const std::vector<std::string>& accumulators,
+                  const std::function<void(const GemmRecord&)>& take) {
+  GemmReplay work(input, options, accumulators);
+  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
+                                  static_cast<std::size_t>(options.threads));
+  tbb::task_arena arena(options.threads);
+  arena.execute([&] { work.run(take); });
+}
+
+}  // namespace fp8scope

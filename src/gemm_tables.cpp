@@ -1,0 +1,86 @@
+#include "src/gemm_tables.hpp"
+
+#include <algorithm>
+
+namespace fp8scope {
+namespace {
+
+/// A number of GemmError: a column of the table.
+struct GemmStatistic {
+  const char* name;
+  const char* long_name;
+  double (*value)(const GemmError&);
+};
+
+constexpr GemmStatistic statistics_of_gemm[] = {
+    {"total", "||D - P|| / ||P||, Frobenius, P in binary64", [](const GemmError& e) { return e.total; }},
+    {"from_a", "of A'B - AB: what casting A owns", [](const GemmError& e) { return e.from_a; }},
+    {"from_b", "of A'B' - A'B: what casting B owns", [](const GemmError& e) { return e.from_b; }},
+    {"from_accumulator", "of unit - A'B': what the matrix unit owns",
+     [](const GemmError& e) { return e.from_accumulator; }},
+    {"from_output", "of D - unit: what rounding the output owns", [](const GemmError& e) { return e.from_output; }},
+    {"max", "largest |D - P| / rms(P)", [](const GemmError& e) { return e.max; }},
+    {"p50", "median |D - P| / |P|", [](const GemmError& e) { return e.p50; }},
+    {"p99", "99th percentile of |D - P| / |P|", [](const GemmError& e) { return e.p99; }},
+    {"p999", "99.9th percentile of |D - P| / |P|", [](const GemmError& e) { return e.p999; }},
+    {"bias", "mean (D - P) / rms(P)", [](const GemmError& e) { return e.bias; }},
+};
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + (values.size() - 1) / 2;
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+}  // namespace
+
+void GemmTables::write_to(Results& results) const {
+  Table& table = results.add("gemm", "one row per product of one layer, step, recipe and matrix unit");
+  table.signal = "total";
+  const auto integers = [&](const char* name, const char* meaning, auto value) {
+    auto& column = table.add<std::int64_t>(name, "1", meaning);
+    for (const GemmRecord& r : records_) column.push_back(static_cast<std::int64_t>(value(r)));
+  };
+  integers("a_tensor_id", "row of lookup/tensor", [](const GemmRecord& r) { return r.a; });
+  integers("b_tensor_id", "row of lookup/tensor", [](const GemmRecord& r) { return r.b; });
+  integers("step", "recorded step", [&](const GemmRecord& r) { return input_.steps[r.step]; });
+  integers("recipe_id", "row of lookup/recipe", [](const GemmRecord& r) { return r.recipe; });
+  integers("accumulator_id", "row of lookup/accumulator", [](const GemmRecord& r) { return r.accumulator; });
+  integers("m", "rows of D", [](const GemmRecord& r) { return r.m; });
+  integers("n", "columns of D", [](const GemmRecord& r) { return r.n; });
+  integers("k", "products of an element", [](const GemmRecord& r) { return r.k; });
+  integers("promote", "N_C; 0: never promoted", [](const GemmRecord& r) { return r.promote; });
+  integers("nonfinite_count", "elements left out", [](const GemmRecord& r) { return r.error.nonfinite; });
+  auto& gemm = table.add<std::string>("gemm", "1", "fprop, dgrad or wgrad");
+  for (const GemmRecord& r : records_) gemm.push_back(r.gemm);
+  for (const GemmStatistic& s : statistics_of_gemm) {
+    auto& column = table.add<double>(s.name, "1", s.long_name);
+    for (const GemmRecord& r : records_) column.push_back(s.value(r.error));
+  }
+  Table& lookup = results.add("lookup/accumulator", "matrix units as they were asked for");
+  lookup.add<std::string>("name", "1", "model and options") = accumulators_;
+}
+
+Table GemmTables::summary() const {
+  Table table("gemm", "errors of products, medians");
+  auto& gemm = table.add<std::string>("gemm", "1", "");
+  auto& recipe = table.add<std::string>("recipe", "1", "");
+  auto& unit = table.add<std::string>("accumulator", "1", "");
+  std::vector<std::vector<double>*> columns;
+  for (std::size_t s = 0; s < 5; ++s)
+    columns.push_back(&table.add<double>(std::string(statistics_of_gemm[s].name) + " %", "%", ""));
+  for (const char* name : {"fprop", "dgrad", "wgrad"})
+    for (std::size_t r = 0; r < options_.recipes.size(); ++r)
+      for (std::size_t u = 0; u < accumulators_.size(); ++u) {
+        std::vector<std::vector<double>> values(5);
+        for (const GemmRecord& record : records_)
+          if (record.gemm == name && record.recipe == r && record.accumulator == u)
+            for (std::size_t s = 0; s < 5; ++s) values[s].push_back(100.0 * statistics_of_gemm[s].value(record.error));
+        if (values[0].empty()) continue;
+        gemm.emplace_back(name), recipe.push_back(options_.recipes[r]), unit.push_back(accumulators_[u]);
+        for (std::size_t s = 0; s < 5; ++s) columns[s]->push_back(median(values[s]));
+      }
+  return table;
+}
+
+}  // namespace fp8scope
