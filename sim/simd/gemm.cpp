@@ -83,22 +83,19 @@ void GemmPlan::run_by_dot(const Tile& tile, float* d) const {
 
 void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) const {
   const simd::StepNumbers numbers = simd::step_numbers(gemm_.model, gemm_.a.format, gemm_.b.format);
-  const std::size_t n = gemm_.shape.n, k = gemm_.shape.k, terms = numbers.terms;
+  const std::size_t n = gemm_.shape.n, k = gemm_.shape.k;
   const bool promotes = gemm_.promote_every != 0;
   const simd::StepMap map{k, static_cast<std::size_t>(gemm_.model.terms),
                           promotes ? std::min(gemm_.promote_every, k) : k};
-  const simd::Packer a(gemm_, gemm_.a, numbers), b(gemm_, gemm_.b, numbers);
+  const simd::Packer a(gemm_, gemm_.a, numbers, false), b(gemm_, gemm_.b, numbers, true);
   const PlainPromotion plain;
   const Promotion& promotion = gemm_.promotion ? *gemm_.promotion : plain;
 
   const std::size_t columns = round_up(tile.columns, panel_columns), panels = columns / panel_columns;
-  const std::size_t most_steps = std::max<std::size_t>(packed_terms / terms, 1);
-  grow(scratch.a_values, most_steps * tile.rows * terms + 16);
-  grow(scratch.a_bytes, most_steps * tile.rows * terms + 64);
-  grow(scratch.a_shifts, most_steps * tile.rows + 16);
-  grow(scratch.b_values, most_steps * columns * terms + 16);
-  grow(scratch.b_bytes, most_steps * columns * terms + 64);
-  grow(scratch.b_shifts, most_steps * columns + 16);
+  const std::size_t most_steps = std::max<std::size_t>(packed_terms / numbers.terms, 1);
+  const std::size_t a_step = tile.rows * numbers.row_words();
+  grow(scratch.a, most_steps * a_step + 16);
+  grow(scratch.b, most_steps * panels * numbers.panel_words() + 16);
   grow(scratch.sums, tile.rows * columns + 16);
   std::vector<std::uint8_t> bad_rows(tile.rows), bad_columns(columns);
 
@@ -116,30 +113,27 @@ void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) con
 
   for (std::size_t s0 = 0; s0 < map.steps(); s0 += most_steps) {
     const std::size_t steps = std::min(most_steps, map.steps() - s0);
-    const simd::PackedRows rows{aligned(scratch.a_values), aligned(scratch.a_bytes),
-                                aligned(scratch.a_shifts), tile.rows};
+    std::uint32_t* packed_a = aligned(scratch.a);
     for (std::size_t s = 0; s < steps; ++s)
-      a.rows(tile.row, tile.rows, tile.row + tile.rows, map.first(s0 + s), map.count(s0 + s),
-             aligned(scratch.a_values) + s * tile.rows * terms,
-             aligned(scratch.a_bytes) + s * tile.rows * terms,
-             aligned(scratch.a_shifts) + s * tile.rows, bad_rows.data());
+      for (std::size_t r = 0; r < tile.rows; ++r)
+        a.row(tile.row + r, map.first(s0 + s), map.count(s0 + s),
+              packed_a + s * a_step + r * numbers.row_words(), &bad_rows[r]);
     for (std::size_t p = 0; p < panels; ++p) {
-      const std::size_t first_column = p * panel_columns, at = p * most_steps * panel_columns;
-      float* values = aligned(scratch.b_values) + at * terms;
-      std::uint8_t* bytes = aligned(scratch.b_bytes) + at * terms;
-      std::int32_t* shifts = aligned(scratch.b_shifts) + at;
+      const std::size_t first_column = p * panel_columns;
+      std::uint32_t* packed_b = aligned(scratch.b) + p * most_steps * numbers.panel_words();
       for (std::size_t s = 0; s < steps; ++s)
         b.panel(tile.column + first_column, tile.column + tile.columns, map.first(s0 + s), map.count(s0 + s),
-                values + s * terms * panel_columns, bytes + s * terms * panel_columns,
-                shifts + s * panel_columns, bad_columns.data() + first_column);
-      const simd::PackedPanel panel{values, bytes, shifts};
+                packed_b + s * numbers.panel_words(), &bad_columns[first_column]);
       const std::size_t valid = std::min(panel_columns, tile.columns - first_column);
       for (std::size_t r = 0; r < tile.rows; r += block_rows) {
         const std::size_t block = std::min(block_rows, tile.rows - r);
         for (std::size_t s = 0; s < steps;) {
           std::size_t end = s + 1;
           while (end < steps && !(promotes && map.ends_chunk(s0 + end - 1))) ++end;
-          simd::run_steps(numbers, rows, r, block, panel, s, end - s, sums + r * columns + first_column, columns);
+          const auto run = numbers.layout == simd::Layout::words ? simd::run_word_steps : simd::run_float_steps;
+          run(numbers, {packed_a + s * a_step + r * numbers.row_words(), a_step,
+                        packed_b + s * numbers.panel_words(), block, end - s,
+                        sums + r * columns + first_column, columns});
           if (promotes && map.ends_chunk(s0 + end - 1))
             for (std::size_t i = r; i < r + block; ++i) {
               float* partial = sums + i * columns + first_column;
