@@ -123,7 +123,7 @@ void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) con
       std::uint32_t* packed_b = aligned(scratch.b) + p * most_steps * numbers.panel_words();
       for (std::size_t s = 0; s < steps; ++s)
         b.panel(tile.column + first_column, tile.column + tile.columns, map.first(s0 + s), map.count(s0 + s),
-                packed_b + s * numbers.panel_words(), &bad_columns[first_column]);
+                packed_b + s * numbers.panel_words(), &bad_columns[first_column], scratch.rows);
       const std::size_t valid = std::min(panel_columns, tile.columns - first_column);
       for (std::size_t r = 0; r < tile.rows; r += block_rows) {
         const std::size_t block = std::min(block_rows, tile.rows - r);

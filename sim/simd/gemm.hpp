@@ -11,7 +11,7 @@ namespace fp8scope {
 
 /// Memory of one thread that computes tiles; grows to what a tile needs and stays.
 struct GemmScratch {
-  std::vector<std::uint32_t> a, b;
+  std::vector<std::uint32_t> a, b, rows;
   std::vector<float> sums;
 };
 

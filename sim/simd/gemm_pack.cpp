@@ -10,18 +10,7 @@ namespace {
 
 constexpr int most_direct_exponents = 62;  ///< a byte orders that many without shifts
 
-std::uint32_t code_at(const GemmCodes& x, std::size_t index) {
-  switch (code_bytes(x.format)) {
-    case 1: return static_cast<const std::uint8_t*>(x.codes)[index];
-    case 2: return static_cast<const std::uint16_t*>(x.codes)[index];
-    default: return static_cast<const std::uint32_t*>(x.codes)[index];
-  }
-}
-
 bool needs_shifts(const Format& f) { return f.max_exponent() - f.min_exponent() > most_direct_exponents; }
-
-/// Index of k's word in Layout::words.
-std::size_t word_place(std::size_t k) { return k / 4 * 4 + k % 2 * 2 + k / 2 % 2; }
 
 std::uint8_t nonfinite_mark(const Operand& x) {
   return x.kind == Kind::nan ? 1 : x.kind == Kind::infinite ? 2 : 0;
@@ -50,77 +39,97 @@ StepNumbers step_numbers(const Model& model, const Format& a, const Format& b) {
 }
 
 Packer::Packer(const Gemm& gemm, const GemmCodes& codes, const StepNumbers& numbers, bool is_b)
-    : gemm_(&gemm), codes_(&codes), numbers_(numbers), is_b_(is_b) {
-  if (numbers.shifted) return;
-  const int lift = is_b ? numbers.fraction - gemm.a.format.mantissa_bits - gemm.b.format.mantissa_bits : 0;
-  for (const Operand& x : operand_table(codes.format)) {
-    Entry e{};
-    e.nonfinite = nonfinite_mark(x);
-    e.negative = x.negative;
-    if (x.kind == Kind::finite) e.value = operand_value(x);
-    if (x.significand != 0)
-      e.byte = static_cast<std::uint8_t>(64 + x.exponent - codes.format.min_exponent());
-    if (numbers.layout == Layout::words) e.significand = static_cast<std::uint16_t>(x.significand << lift);
-    table_.push_back(e);
-  }
-}
+    : gemm_(&gemm), codes_(&codes), numbers_(numbers),
+      lift_(is_b ? numbers.fraction - gemm.a.format.mantissa_bits - gemm.b.format.mantissa_bits : 0) {}
 
-void Packer::row(std::size_t row, std::size_t k, std::size_t count, std::uint32_t* record,
-                 std::uint8_t* nonfinite) const {
+template <class Code>
+void Packer::row_of(std::size_t row, std::size_t k, std::size_t count, std::uint32_t* record,
+                    std::uint8_t* nonfinite) const {
+  const Code* codes = static_cast<const Code*>(codes_->codes) + row * gemm_->shape.k + k;
+  if (has_nonfinite(codes, count)) {
+    for (std::size_t i = 0; i < count; ++i) *nonfinite |= nonfinite_mark(unpack_code(codes_->format, codes[i]));
+    std::fill_n(record, numbers_.row_words(), 0u);  // every sum of this row is done by dot()
+    return;
+  }
   if (count < numbers_.terms) std::fill_n(record, numbers_.row_words(), 0u);
-  if (numbers_.layout == Layout::words) return word_row(row, k, count, record, nonfinite);
-  if (numbers_.shifted) return shifted_row(row, k, count, record, nonfinite);
-  const std::size_t at = row * gemm_->shape.k + k;
-  auto* values = reinterpret_cast<float*>(record);
-  auto* bytes = reinterpret_cast<std::uint8_t*>(record + numbers_.terms);
-  record[numbers_.row_words() - 1] = 0;
+  if (numbers_.layout == Layout::words) return word_row(codes, count, record);
+  float_row(codes, count, row, k, record, nonfinite);
+}
+
+template <class Code>
+bool Packer::has_nonfinite(const Code* codes, std::size_t count) const {
+  const Format& f = codes_->format;
+  bool any = false;
+  if (f.specials == Specials::fnuz) {
+    for (std::size_t i = 0; i < count; ++i) any |= codes[i] == f.nan_code();
+    return any;
+  }
+  const auto mask = static_cast<Code>(f.magnitude_mask()), largest = static_cast<Code>(f.max_code());
+  Code top = 0;
+  for (std::size_t i = 0; i < count; ++i) top = std::max<Code>(top, codes[i] & mask);
+  return top > largest;
+}
+
+template <class Code>
+void Packer::word_row(const Code* codes, std::size_t count, std::uint32_t* record) const {
+  const Format& f = codes_->format;
+  const auto mask = static_cast<std::uint8_t>(f.magnitude_mask());
+  const auto hidden = static_cast<std::uint8_t>(1 << f.mantissa_bits);
+  const auto fraction = static_cast<std::uint8_t>(hidden - 1);
+  const int places = f.mantissa_bits, sign_place = f.bits() - 1;
+  alignas(4) std::uint8_t significands[most_word_terms] = {}, signs[most_word_terms] = {},
+                          bytes[most_word_terms] = {};
+  // Plain loops over bytes: the compiler makes vectors of them.
   for (std::size_t i = 0; i < count; ++i) {
-    const Entry& e = table_[code_at(*codes_, at + i)];
-    values[i] = e.value;
-    bytes[i] = e.byte;
-    *nonfinite |= e.nonfinite;
+    const auto magnitude = static_cast<std::uint8_t>(codes[i] & mask);
+    const auto field = static_cast<std::uint8_t>(magnitude >> places);
+    significands[i] = static_cast<std::uint8_t>((magnitude & fraction) | (field != 0 ? hidden : 0));
+    bytes[i] = static_cast<std::uint8_t>(magnitude == 0 ? 0 : 64 + field - (field != 0 ? 1 : 0));
+    signs[i] = static_cast<std::uint8_t>(codes[i] >> sign_place);
+  }
+  const std::size_t fours = numbers_.terms / 4;
+  const auto word = [](const std::uint8_t* from) {
+    std::uint32_t w;
+    std::memcpy(&w, from, 4);
+    return w;
+  };
+  for (std::size_t q = 0; q < fours; ++q) {
+    const std::uint32_t m = word(significands + 4 * q), s = word(signs + 4 * q);
+    record[2 * q] = (m & 0x00ff00ffu) << lift_;
+    record[2 * q + 1] = (m >> 8 & 0x00ff00ffu) << lift_;
+    record[2 * fours + 2 * q] = (s & 0x00ff00ffu) * 0xfffeu;
+    record[2 * fours + 2 * q + 1] = (s >> 8 & 0x00ff00ffu) * 0xfffeu;
+    record[4 * fours + q] = word(bytes + 4 * q);
   }
 }
 
-void Packer::word_row(std::size_t row, std::size_t k, std::size_t count, std::uint32_t* record,
-                      std::uint8_t* nonfinite) const {
-  const auto* codes = static_cast<const std::uint8_t*>(codes_->codes) + row * gemm_->shape.k + k;
-  auto* significands = reinterpret_cast<std::uint16_t*>(record);
-  auto* signs = significands + numbers_.terms;
-  auto* bytes = reinterpret_cast<std::uint8_t*>(signs + numbers_.terms);
-  for (std::size_t i = 0; i < count; ++i) {
-    const Entry& e = table_[codes[i]];
-    const std::size_t place = word_place(i);
-    significands[place] = e.significand;
-    signs[place] = e.negative ? 0xfffe : 0;
-    bytes[i] = e.byte;
-    *nonfinite |= e.nonfinite;
-  }
-}
-
-void Packer::shifted_row(std::size_t row, std::size_t k, std::size_t count, std::uint32_t* record,
-                         std::uint8_t* nonfinite) const {
-  const std::size_t at = row * gemm_->shape.k + k;
+template <class Code>
+void Packer::float_row(const Code* codes, std::size_t count, std::size_t row, std::size_t k,
+                       std::uint32_t* record, std::uint8_t* nonfinite) const {
+  const Format& f = codes_->format;
+  const auto mask = static_cast<Code>(f.magnitude_mask());
+  const int places = f.mantissa_bits, sign_place = f.bits() - 1;
   auto* values = reinterpret_cast<float*>(record);
   auto* bytes = reinterpret_cast<std::uint8_t*>(record + numbers_.terms);
-  int largest = -1000;
-  const auto operand = [&](std::size_t i) { return unpack_code(codes_->format, code_at(*codes_, at + i)); };
-  for (std::size_t i = 0; i < count; ++i) {
-    const Operand x = operand(i);
-    *nonfinite |= nonfinite_mark(x);
-    if (x.significand != 0) largest = std::max<int>(largest, x.exponent);
+  int largest = f.bias, lowest = 1, shift = 0;  // biased exponents, of which `largest` becomes 2^0
+  if (numbers_.shifted) {
+    Code top = 0;
+    for (std::size_t i = 0; i < count; ++i) top = std::max<Code>(top, codes[i] & mask);
+    largest = std::max(static_cast<int>(top >> places), 1);
+    lowest = largest - clamp_places;
+    shift = top == 0 ? 0 : largest - f.bias;
   }
-  if (largest == -1000) largest = 0;
+  // A code's fields, moved to binary32's places, are its value times 2^(bias - 127), also where it
+  // is subnormal. What falls below 2^-126 here has products below any quantum that is exact.
+  const float up = pow2(127 - largest);
   for (std::size_t i = 0; i < count; ++i) {
-    const Operand x = operand(i);
-    const int place = x.exponent - largest;
-    bytes[i] = x.significand == 0 ? 0 : static_cast<std::uint8_t>(64 + std::max(place + clamp_places, 0));
-    // What lies below 2^-126 may vanish: its products are below any quantum that is exact here.
-    const float magnitude =
-        place < -100 ? 0.0f : static_cast<float>(x.significand) * pow2(place - x.fraction);
-    values[i] = x.negative ? -magnitude : magnitude;
+    const float moved = bits_float(static_cast<std::uint32_t>(codes[i] & mask) << (23 - places)) * up;
+    values[i] = bits_float(float_bits(moved) | static_cast<std::uint32_t>(codes[i] >> sign_place) << 31);
   }
-  int shift = largest;
+  for (std::size_t i = 0; i < count; ++i) {
+    const int field = std::max(static_cast<int>((codes[i] & mask) >> places), 1);
+    bytes[i] = static_cast<std::uint8_t>((codes[i] & mask) == 0 ? 0 : 64 + std::max(field - lowest, 0));
+  }
   if (gemm_->model.scale_block != 0) {
     const auto block = static_cast<std::size_t>(gemm_->model.scale_block);
     const std::size_t blocks = (gemm_->shape.k + block - 1) / block;
@@ -132,30 +141,36 @@ void Packer::shifted_row(std::size_t row, std::size_t k, std::size_t count, std:
   record[numbers_.row_words() - 1] = static_cast<std::uint32_t>(shift);
 }
 
+void Packer::row(std::size_t row, std::size_t k, std::size_t count, std::uint32_t* record,
+                 std::uint8_t* nonfinite) const {
+  switch (code_bytes(codes_->format)) {
+    case 1: return row_of<std::uint8_t>(row, k, count, record, nonfinite);
+    case 2: return row_of<std::uint16_t>(row, k, count, record, nonfinite);
+    default: return row_of<std::uint32_t>(row, k, count, record, nonfinite);
+  }
+}
+
 void Packer::panel(std::size_t first, std::size_t last, std::size_t k, std::size_t count,
-                   std::uint32_t* record, std::uint8_t* nonfinite) const {
-  const std::size_t terms = numbers_.terms;
-  std::vector<std::uint32_t> source(numbers_.row_words());
-  for (std::size_t j = 0; j < panel_columns; ++j) {
-    if (first + j < last)
-      row(first + j, k, count, source.data(), nonfinite + j);
-    else
-      std::fill(source.begin(), source.end(), 0u);
-    if (numbers_.layout == Layout::words) {
-      for (std::size_t q = 0; q < terms / 4; ++q) {
-        std::uint32_t* four = record + q * 5 * panel_columns + j;
-        four[0] = source[terms + q];
-        for (std::size_t h = 0; h < 2; ++h) {
-          four[(1 + h) * panel_columns] = source[2 * q + h];
-          four[(3 + h) * panel_columns] = source[terms / 2 + 2 * q + h] + 0x00010001u;
-        }
-      }
-      continue;
+                   std::uint32_t* record, std::uint8_t* nonfinite, std::vector<std::uint32_t>& rows) const {
+  const std::size_t terms = numbers_.terms, words = numbers_.row_words();
+  rows.assign(panel_columns * words, 0u);
+  for (std::size_t j = 0; j < panel_columns && first + j < last; ++j)
+    row(first + j, k, count, &rows[j * words], nonfinite + j);
+  // Word w of every row becomes line `line` of the panel, plus what turns a sign of A into one of B.
+  const auto turn = [&](std::size_t w, std::size_t line, std::uint32_t plus) {
+    for (std::size_t j = 0; j < panel_columns; ++j)
+      record[line * panel_columns + j] = rows[j * words + w] + plus;
+  };
+  if (numbers_.layout == Layout::floats) {
+    for (std::size_t w = 0; w < words; ++w) turn(w, w, 0);
+    return;
+  }
+  for (std::size_t q = 0; q < terms / 4; ++q) {
+    turn(terms + q, 5 * q, 0);
+    for (std::size_t h = 0; h < 2; ++h) {
+      turn(2 * q + h, 5 * q + 1 + h, 0);
+      turn(terms / 2 + 2 * q + h, 5 * q + 3 + h, 0x00010001u);
     }
-    for (std::size_t i = 0; i < terms; ++i) record[i * panel_columns + j] = source[i];
-    for (std::size_t q = 0; q < terms / 4; ++q)
-      record[(terms + q) * panel_columns + j] = source[terms + q];
-    record[(terms + terms / 4) * panel_columns + j] = source[terms + terms / 4];
   }
 }
 

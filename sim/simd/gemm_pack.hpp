@@ -53,27 +53,28 @@ class Packer {
   ///
   /// record     [panel_words]
   /// nonfinite  [64], ored
+  /// rows       scratch
   void panel(std::size_t first, std::size_t last, std::size_t k, std::size_t count,
-             std::uint32_t* record, std::uint8_t* nonfinite) const;
+             std::uint32_t* record, std::uint8_t* nonfinite, std::vector<std::uint32_t>& rows) const;
 
  private:
-  /// A number of a format that needs no shifts.
-  struct Entry {
-    float value;
-    std::uint16_t significand;
-    std::uint8_t byte, nonfinite;
-    bool negative;
-  };
-  void word_row(std::size_t row, std::size_t k, std::size_t count, std::uint32_t* record,
-                std::uint8_t* nonfinite) const;
-  void shifted_row(std::size_t row, std::size_t k, std::size_t count, std::uint32_t* record,
-                   std::uint8_t* nonfinite) const;
+  static constexpr std::size_t most_word_terms = 32;
+
+  template <class Code>
+  void row_of(std::size_t row, std::size_t k, std::size_t count, std::uint32_t* record,
+              std::uint8_t* nonfinite) const;
+  template <class Code>
+  bool has_nonfinite(const Code* codes, std::size_t count) const;
+  template <class Code>
+  void word_row(const Code* codes, std::size_t count, std::uint32_t* record) const;
+  template <class Code>
+  void float_row(const Code* codes, std::size_t count, std::size_t row, std::size_t k,
+                 std::uint32_t* record, std::uint8_t* nonfinite) const;
 
   const Gemm* gemm_;
   const GemmCodes* codes_;
   StepNumbers numbers_;
-  bool is_b_;
-  std::vector<Entry> table_;
+  int lift_;
 };
 
 }  // namespace fp8scope::simd
