@@ -12,18 +12,17 @@ namespace {
 
 using simd::panel_columns;
 
-constexpr std::size_t tile_rows = 256, tile_columns = 512;
+constexpr std::size_t tile_rows = 512, tile_columns = 512;
 constexpr std::size_t block_rows = 32;   ///< with a panel's step and their sums, within 32 KiB
 constexpr std::size_t packed_terms = 512;  ///< of K at a time: a panel stays in the second cache
 constexpr std::uint32_t nan_bits = 0x7fffffffu;
-/// Where a sum may start so that no step leaves what the kernel is exact for.
-constexpr float smallest_c = 0x1p-70f, largest_c = 0x1p95f;
+constexpr float largest_c = 0x1p95f;  ///< no step leaves the exponents that the kernel is exact for
 
 std::size_t round_up(std::size_t n, std::size_t unit) { return (n + unit - 1) / unit * unit; }
 
-bool c_is_in_range(float c) {
+bool c_is_in_range(float c, float smallest) {
   const float magnitude = bits_float(float_bits(c) & magnitude_bits);
-  return c == 0.0f || (magnitude >= smallest_c && magnitude < largest_c);
+  return c == 0.0f || (magnitude >= smallest && magnitude < largest_c);
 }
 
 template <class T>
@@ -107,7 +106,7 @@ void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) con
       const std::size_t at = (tile.row + r) * n + tile.column + j;
       const float c = gemm_.c ? gemm_.c[at] : 0.0f;
       if (promotes) d[at] = c;
-      else if (c_is_in_range(c)) sums[r * columns + j] = c;
+      else if (c_is_in_range(c, pow2(numbers.c_exponent))) sums[r * columns + j] = c;
       else by_dot.push_back({r, j});
     }
 

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "sim/format.hpp"
+
 /// The inner loops of gemm(): steps of truncated sums over packed operands. Private to sim/simd.
 ///
 /// An exponent is packed as a byte: 0 for a zero, else 64 and more, so that the sum of two bytes is
@@ -17,8 +19,8 @@ enum class Layout : std::uint8_t {
   /// Row: values (float) [terms], bytes [terms], one shift.
   /// Panel: values [terms, 64], bytes [terms / 4, 64, 4], shifts [64].
   floats,
-  /// Significands are 16-bit; k runs as 0, 2 | 1, 3 within each four, two to a 32-bit word.
-  /// Row: significands [terms], signs (0 or -2) [terms], bytes [terms].
+  /// Significands and signs are 16-bit, two to a 32-bit word: of each four k, 0 and 2 or 1 and 3.
+  /// Row: significands [2, terms / 4, 2], signs (0 or -2) [2, terms / 4, 2], bytes [terms].
   /// Panel: for each four k: bytes [64, 4], significands [2, 64, 2], signs (+1 or -1) [2, 64, 2].
   words,
 };
@@ -30,6 +32,7 @@ struct StepNumbers {
   std::int32_t fraction;         ///< F
   std::int32_t exponent_offset;  ///< byte sum + offset (+ shifts) = biased exponent of the product
   std::int32_t floor;            ///< smallest biased exponent of the alignment
+  int c_exponent;                ///< without shifts: exponent of the smallest C that is exact
   std::uint32_t result_mask;     ///< bits of a binary32 result that are kept
   bool wide;                     ///< the sum of a step needs more than a float
   bool shifted;                  ///< steps have shifts
@@ -67,7 +70,14 @@ void run_float_steps(const StepNumbers& numbers, const StepBlock& block);
 /// The same on Layout::words, for F <= 13, steps of 16 or 32, binary32 results, no shifts.
 void run_word_steps(const StepNumbers& numbers, const StepBlock& block);
 
-/// Whether this processor and this build have run_word_steps().
+/// Whether this processor and this build have run_word_steps() and pack_words().
 bool has_word_steps();
+
+/// Packs `count` codes as one row of Layout::words, its significands times 2^lift; the rest of the
+/// step's terms are zero. Returns false, and writes nothing, if a number is not finite.
+///
+/// record  [terms + terms / 4], written
+bool pack_words(const Format& format, const std::uint8_t* codes, std::size_t count, std::size_t terms,
+                int lift, std::uint32_t* record);
 
 }  // namespace fp8scope::simd

@@ -27,13 +27,17 @@ StepNumbers step_numbers(const Model& model, const Format& a, const Format& b) {
   n.shifted = model.scale_block != 0 || needs_shifts(a) || needs_shifts(b);
   n.exponent_offset = n.shifted ? 127 - 2 * (64 + clamp_places)
                                 : 127 - 2 * 64 + a.min_exponent() + b.min_exponent();
-  n.floor = model.floor_exponent + 127;
+  n.floor = n.shifted ? model.floor_exponent + 127 : std::max(model.floor_exponent + 127, lowest_exponent);
   n.result_mask = ~low_mask(23 - model.result.fraction_bits);
   // All terms at their largest, below 4 units each, and C.
   n.wide = (n.terms + 1) << (n.fraction + 2) > std::size_t{1} << 24;
   n.half = model.result == rne_f16;
-  const bool words = (terms == 16 || terms == 32) && n.fraction <= 13 && n.fraction >= fraction &&
-                     !n.shifted && !n.half && has_word_steps();
+  // The byte of a number times zero is one number's byte: an exponent below that of any sum of
+  // products, and to be kept below that of C.
+  const int one_byte = 64 + std::max(a.max_exponent() - a.min_exponent(), b.max_exponent() - b.min_exponent());
+  n.c_exponent = std::max(lowest_exponent - 127 + 1, one_byte + n.exponent_offset - 127 + 1);
+  const bool words = (terms == 16 || terms == 32) && n.fraction <= 13 && n.fraction > fraction &&
+                     !n.shifted && !n.half && n.exponent_offset < 0 && has_word_steps();
   n.layout = words ? Layout::words : Layout::floats;
   return n;
 }
@@ -46,13 +50,16 @@ template <class Code>
 void Packer::row_of(std::size_t row, std::size_t k, std::size_t count, std::uint32_t* record,
                     std::uint8_t* nonfinite) const {
   const Code* codes = static_cast<const Code*>(codes_->codes) + row * gemm_->shape.k + k;
-  if (has_nonfinite(codes, count)) {
+  if constexpr (sizeof(Code) == 1)
+    if (numbers_.layout == Layout::words &&
+        pack_words(codes_->format, codes, count, numbers_.terms, lift_, record))
+      return;
+  if (numbers_.layout == Layout::words || has_nonfinite(codes, count)) {
     for (std::size_t i = 0; i < count; ++i) *nonfinite |= nonfinite_mark(unpack_code(codes_->format, codes[i]));
     std::fill_n(record, numbers_.row_words(), 0u);  // every sum of this row is done by dot()
     return;
   }
   if (count < numbers_.terms) std::fill_n(record, numbers_.row_words(), 0u);
-  if (numbers_.layout == Layout::words) return word_row(codes, count, record);
   float_row(codes, count, row, k, record, nonfinite);
 }
 
@@ -68,39 +75,6 @@ bool Packer::has_nonfinite(const Code* codes, std::size_t count) const {
   Code top = 0;
   for (std::size_t i = 0; i < count; ++i) top = std::max<Code>(top, codes[i] & mask);
   return top > largest;
-}
-
-template <class Code>
-void Packer::word_row(const Code* codes, std::size_t count, std::uint32_t* record) const {
-  const Format& f = codes_->format;
-  const auto mask = static_cast<std::uint8_t>(f.magnitude_mask());
-  const auto hidden = static_cast<std::uint8_t>(1 << f.mantissa_bits);
-  const auto fraction = static_cast<std::uint8_t>(hidden - 1);
-  const int places = f.mantissa_bits, sign_place = f.bits() - 1;
-  alignas(4) std::uint8_t significands[most_word_terms] = {}, signs[most_word_terms] = {},
-                          bytes[most_word_terms] = {};
-  // Plain loops over bytes: the compiler makes vectors of them.
-  for (std::size_t i = 0; i < count; ++i) {
-    const auto magnitude = static_cast<std::uint8_t>(codes[i] & mask);
-    const auto field = static_cast<std::uint8_t>(magnitude >> places);
-    significands[i] = static_cast<std::uint8_t>((magnitude & fraction) | (field != 0 ? hidden : 0));
-    bytes[i] = static_cast<std::uint8_t>(magnitude == 0 ? 0 : 64 + field - (field != 0 ? 1 : 0));
-    signs[i] = static_cast<std::uint8_t>(codes[i] >> sign_place);
-  }
-  const std::size_t fours = numbers_.terms / 4;
-  const auto word = [](const std::uint8_t* from) {
-    std::uint32_t w;
-    std::memcpy(&w, from, 4);
-    return w;
-  };
-  for (std::size_t q = 0; q < fours; ++q) {
-    const std::uint32_t m = word(significands + 4 * q), s = word(signs + 4 * q);
-    record[2 * q] = (m & 0x00ff00ffu) << lift_;
-    record[2 * q + 1] = (m >> 8 & 0x00ff00ffu) << lift_;
-    record[2 * fours + 2 * q] = (s & 0x00ff00ffu) * 0xfffeu;
-    record[2 * fours + 2 * q + 1] = (s >> 8 & 0x00ff00ffu) * 0xfffeu;
-    record[4 * fours + q] = word(bytes + 4 * q);
-  }
 }
 
 template <class Code>
@@ -165,11 +139,12 @@ void Packer::panel(std::size_t first, std::size_t last, std::size_t k, std::size
     for (std::size_t w = 0; w < words; ++w) turn(w, w, 0);
     return;
   }
-  for (std::size_t q = 0; q < terms / 4; ++q) {
-    turn(terms + q, 5 * q, 0);
+  const std::size_t fours = terms / 4;
+  for (std::size_t q = 0; q < fours; ++q) {
+    turn(4 * fours + q, 5 * q, 0);
     for (std::size_t h = 0; h < 2; ++h) {
-      turn(2 * q + h, 5 * q + 1 + h, 0);
-      turn(terms / 2 + 2 * q + h, 5 * q + 3 + h, 0x00010001u);
+      turn(h * fours + q, 5 * q + 1 + h, 0);
+      turn((2 + h) * fours + q, 5 * q + 3 + h, 0x00010001u);
     }
   }
 }

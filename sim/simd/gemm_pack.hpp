@@ -58,15 +58,11 @@ class Packer {
              std::uint32_t* record, std::uint8_t* nonfinite, std::vector<std::uint32_t>& rows) const;
 
  private:
-  static constexpr std::size_t most_word_terms = 32;
-
   template <class Code>
   void row_of(std::size_t row, std::size_t k, std::size_t count, std::uint32_t* record,
               std::uint8_t* nonfinite) const;
   template <class Code>
   bool has_nonfinite(const Code* codes, std::size_t count) const;
-  template <class Code>
-  void word_row(const Code* codes, std::size_t count, std::uint32_t* record) const;
   template <class Code>
   void float_row(const Code* codes, std::size_t count, std::size_t row, std::size_t k,
                  std::uint32_t* record, std::uint8_t* nonfinite) const;
