@@ -12,18 +12,17 @@ namespace {
 
 using simd::panel_columns;
 
-constexpr std::size_t tile_rows = 256, tile_columns = 512;
+constexpr std::size_t tile_rows = 512, tile_columns = 512;
 constexpr std::size_t block_rows = 32;   ///< with a panel's step and their sums, within 32 KiB
 constexpr std::size_t packed_terms = 512;  ///< of K at a time: a panel stays in the second cache
 constexpr std::uint32_t nan_bits = 0x7fffffffu;
-/// Where a sum may start so that no step leaves what the kernel is exact for.
-constexpr float smallest_c = 0x1p-70f, largest_c = 0x1p95f;
+constexpr float largest_c = 0x1p95f;  ///< no step leaves the exponents that the kernel is exact for
 
 std::size_t round_up(std::size_t n, std::size_t unit) { return (n + unit - 1) / unit * unit; }
 
-bool c_is_in_range(float c) {
+bool c_is_in_range(float c, float smallest) {
   const float magnitude = bits_float(float_bits(c) & magnitude_bits);
-  return c == 0.0f || (magnitude >= smallest_c && magnitude < largest_c);
+  return c == 0.0f || (magnitude >= smallest && magnitude < largest_c);
 }
 
 template <class T>
@@ -83,22 +82,19 @@ void GemmPlan::run_by_dot(const Tile& tile, float* d) const {
 
 void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) const {
   const simd::StepNumbers numbers = simd::step_numbers(gemm_.model, gemm_.a.format, gemm_.b.format);
-  const std::size_t n = gemm_.shape.n, k = gemm_.shape.k, terms = numbers.terms;
+  const std::size_t n = gemm_.shape.n, k = gemm_.shape.k;
   const bool promotes = gemm_.promote_every != 0;
   const simd::StepMap map{k, static_cast<std::size_t>(gemm_.model.terms),
                           promotes ? std::min(gemm_.promote_every, k) : k};
-  const simd::Packer a(gemm_, gemm_.a, numbers), b(gemm_, gemm_.b, numbers);
+  const simd::Packer a(gemm_, gemm_.a, numbers, false), b(gemm_, gemm_.b, numbers, true);
   const PlainPromotion plain;
   const Promotion& promotion = gemm_.promotion ? *gemm_.promotion : plain;
 
   const std::size_t columns = round_up(tile.columns, panel_columns), panels = columns / panel_columns;
-  const std::size_t most_steps = std::max<std::size_t>(packed_terms / terms, 1);
-  grow(scratch.a_values, most_steps * tile.rows * terms + 16);
-  grow(scratch.a_bytes, most_steps * tile.rows * terms + 64);
-  grow(scratch.a_shifts, most_steps * tile.rows + 16);
-  grow(scratch.b_values, most_steps * columns * terms + 16);
-  grow(scratch.b_bytes, most_steps * columns * terms + 64);
-  grow(scratch.b_shifts, most_steps * columns + 16);
+  const std::size_t most_steps = std::max<std::size_t>(packed_terms / numbers.terms, 1);
+  const std::size_t a_step = tile.rows * numbers.row_words();
+  grow(scratch.a, most_steps * a_step + 16);
+  grow(scratch.b, most_steps * panels * numbers.panel_words() + 16);
   grow(scratch.sums, tile.rows * columns + 16);
   std::vector<std::uint8_t> bad_rows(tile.rows), bad_columns(columns);
 
@@ -110,36 +106,33 @@ void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) con
       const std::size_t at = (tile.row + r) * n + tile.column + j;
       const float c = gemm_.c ? gemm_.c[at] : 0.0f;
       if (promotes) d[at] = c;
-      else if (c_is_in_range(c)) sums[r * columns + j] = c;
+      else if (c_is_in_range(c, pow2(numbers.c_exponent))) sums[r * columns + j] = c;
       else by_dot.push_back({r, j});
     }
 
   for (std::size_t s0 = 0; s0 < map.steps(); s0 += most_steps) {
     const std::size_t steps = std::min(most_steps, map.steps() - s0);
-    const simd::PackedRows rows{aligned(scratch.a_values), aligned(scratch.a_bytes),
-                                aligned(scratch.a_shifts), tile.rows};
+    std::uint32_t* packed_a = aligned(scratch.a);
     for (std::size_t s = 0; s < steps; ++s)
-      a.rows(tile.row, tile.rows, tile.row + tile.rows, map.first(s0 + s), map.count(s0 + s),
-             aligned(scratch.a_values) + s * tile.rows * terms,
-             aligned(scratch.a_bytes) + s * tile.rows * terms,
-             aligned(scratch.a_shifts) + s * tile.rows, bad_rows.data());
+      for (std::size_t r = 0; r < tile.rows; ++r)
+        a.row(tile.row + r, map.first(s0 + s), map.count(s0 + s),
+              packed_a + s * a_step + r * numbers.row_words(), &bad_rows[r]);
     for (std::size_t p = 0; p < panels; ++p) {
-      const std::size_t first_column = p * panel_columns, at = p * most_steps * panel_columns;
-      float* values = aligned(scratch.b_values) + at * terms;
-      std::uint8_t* bytes = aligned(scratch.b_bytes) + at * terms;
-      std::int32_t* shifts = aligned(scratch.b_shifts) + at;
+      const std::size_t first_column = p * panel_columns;
+      std::uint32_t* packed_b = aligned(scratch.b) + p * most_steps * numbers.panel_words();
       for (std::size_t s = 0; s < steps; ++s)
         b.panel(tile.column + first_column, tile.column + tile.columns, map.first(s0 + s), map.count(s0 + s),
-                values + s * terms * panel_columns, bytes + s * terms * panel_columns,
-                shifts + s * panel_columns, bad_columns.data() + first_column);
-      const simd::PackedPanel panel{values, bytes, shifts};
+                packed_b + s * numbers.panel_words(), &bad_columns[first_column], scratch.rows);
       const std::size_t valid = std::min(panel_columns, tile.columns - first_column);
       for (std::size_t r = 0; r < tile.rows; r += block_rows) {
         const std::size_t block = std::min(block_rows, tile.rows - r);
         for (std::size_t s = 0; s < steps;) {
           std::size_t end = s + 1;
           while (end < steps && !(promotes && map.ends_chunk(s0 + end - 1))) ++end;
-          simd::run_steps(numbers, rows, r, block, panel, s, end - s, sums + r * columns + first_column, columns);
+          const auto run = numbers.layout == simd::Layout::words ? simd::run_word_steps : simd::run_float_steps;
+          run(numbers, {packed_a + s * a_step + r * numbers.row_words(), a_step,
+                        packed_b + s * numbers.panel_words(), block, end - s,
+                        sums + r * columns + first_column, columns});
           if (promotes && map.ends_chunk(s0 + end - 1))
             for (std::size_t i = r; i < r + block; ++i) {
               float* partial = sums + i * columns + first_column;

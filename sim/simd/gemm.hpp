@@ -11,9 +11,8 @@ namespace fp8scope {
 
 /// Memory of one thread that computes tiles; grows to what a tile needs and stays.
 struct GemmScratch {
-  std::vector<float> a_values, b_values, sums;
-  std::vector<std::uint8_t> a_bytes, b_bytes;
-  std::vector<std::int32_t> a_shifts, b_shifts;
+  std::vector<std::uint32_t> a, b, rows;
+  std::vector<float> sums;
 };
 
 /// A product cut into tiles of D. The bits do not depend on the tiles, on the order or the threads

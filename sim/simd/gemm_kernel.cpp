@@ -15,8 +15,7 @@ namespace HWY_NAMESPACE {
 #if HWY_TARGET == HWY_SCALAR
 
 // One lane at a time is what dot() does already: gemm() never comes here.
-void RunSteps(const StepNumbers&, const PackedRows&, std::size_t, std::size_t, const PackedPanel&,
-              std::size_t, std::size_t, float*, std::size_t) {}
+void RunSteps(const StepNumbers&, const StepBlock&) {}
 
 #else
 
@@ -212,29 +211,28 @@ HWY_INLINE void step_group(const StepNumbers& n, const float* a, const std::uint
 }
 
 template <bool kWide, bool kShifted, bool kHalf>
-void run(const StepNumbers& n, const PackedRows& a, std::size_t first_row, std::size_t rows,
-         const PackedPanel& b, std::size_t first_step, std::size_t steps, float* sums,
-         std::size_t stride) {
-  const std::size_t columns = group * hn::Lanes(F());
-  for (std::size_t s = first_step; s < first_step + steps; ++s)
-    for (std::size_t r = 0; r < rows; ++r) {
-      const std::size_t row = s * a.rows + first_row + r;
+void run(const StepNumbers& n, const StepBlock& block) {
+  const std::size_t columns = group * hn::Lanes(F()), row_words = n.row_words();
+  for (std::size_t s = 0; s < block.steps; ++s) {
+    const auto* b = reinterpret_cast<const float*>(block.b + s * n.panel_words());
+    const auto* b_bytes = reinterpret_cast<const std::uint8_t*>(b + n.terms * panel_columns);
+    const auto* b_shifts = reinterpret_cast<const std::int32_t*>(b_bytes + n.terms * panel_columns);
+    for (std::size_t r = 0; r < block.rows; ++r) {
+      const auto* a = reinterpret_cast<const float*>(block.a + s * block.a_step + r * row_words);
+      const auto* a_bytes = reinterpret_cast<const std::uint8_t*>(a + n.terms);
+      const auto shift = static_cast<std::int32_t>(block.a[s * block.a_step + (r + 1) * row_words - 1]);
       for (std::size_t j = 0; j < panel_columns; j += columns)
-        step_group<kWide, kShifted, kHalf>(
-            n, a.values + row * n.terms, a.bytes + row * n.terms, a.shifts[row],
-            b.values + s * n.terms * panel_columns + j, b.bytes + s * n.terms * panel_columns + 4 * j,
-            b.shifts + s * panel_columns + j, sums + r * stride + j);
+        step_group<kWide, kShifted, kHalf>(n, a, a_bytes, shift, b + j, b_bytes + 4 * j, b_shifts + j,
+                                           block.sums + r * block.stride + j);
     }
+  }
 }
 
-void RunSteps(const StepNumbers& n, const PackedRows& a, std::size_t first_row, std::size_t rows,
-              const PackedPanel& b, std::size_t first_step, std::size_t steps, float* sums,
-              std::size_t stride) {
+void RunSteps(const StepNumbers& n, const StepBlock& block) {
   constexpr decltype(&run<false, false, false>) kernels[] = {
       run<false, false, false>, run<false, false, true>, run<false, true, false>, run<false, true, true>,
       run<true, false, false>,  run<true, false, true>,  run<true, true, false>,  run<true, true, true>};
-  kernels[(n.wide ? 4 : 0) + (n.shifted ? 2 : 0) + (n.half ? 1 : 0)](n, a, first_row, rows, b, first_step,
-                                                                    steps, sums, stride);
+  kernels[(n.wide ? 4 : 0) + (n.shifted ? 2 : 0) + (n.half ? 1 : 0)](n, block);
 }
 
 #endif
@@ -249,10 +247,8 @@ namespace fp8scope::simd {
 
 HWY_EXPORT(RunSteps);
 
-void run_steps(const StepNumbers& numbers, const PackedRows& a, std::size_t first_row,
-               std::size_t rows, const PackedPanel& b, std::size_t first_step, std::size_t steps,
-               float* sums, std::size_t stride) {
-  HWY_DYNAMIC_DISPATCH(RunSteps)(numbers, a, first_row, rows, b, first_step, steps, sums, stride);
+void run_float_steps(const StepNumbers& numbers, const StepBlock& block) {
+  HWY_DYNAMIC_DISPATCH(RunSteps)(numbers, block);
 }
 
 }  // namespace fp8scope::simd

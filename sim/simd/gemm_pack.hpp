@@ -32,41 +32,45 @@ struct StepMap {
   }
 };
 
-/// Numbers of the kernel for a model and two formats.
+/// Numbers of the fastest kernel for a model and two formats.
 StepNumbers step_numbers(const Model& model, const Format& a, const Format& b);
 
-/// Packs codes of one operand. Numbers that are not finite become zero and mark their row.
+/// Packs codes of one operand into records of a Layout. Numbers that are not finite become zero and
+/// mark their row: 1 for a NaN, 2 for an infinity.
 class Packer {
  public:
-  Packer(const Gemm& gemm, const GemmCodes& codes, const StepNumbers& numbers);
+  /// The significands of B take the factor that lifts a product to F bits.
+  Packer(const Gemm& gemm, const GemmCodes& codes, const StepNumbers& numbers, bool is_b);
 
-  /// One step of rows [first, first + rows), rows beyond `last` zero.
+  /// One step, from index k on, of row `row`.
   ///
-  /// values, bytes  [rows, terms]
-  /// shifts         [rows]
-  /// nonfinite      [rows], ored with 1 for a NaN, 2 for an infinity
-  void rows(std::size_t first, std::size_t rows, std::size_t last, std::size_t k, std::size_t count,
-            float* values, std::uint8_t* bytes, std::int32_t* shifts, std::uint8_t* nonfinite) const;
+  /// record     [row_words]
+  /// nonfinite  one mark, ored
+  void row(std::size_t row, std::size_t k, std::size_t count, std::uint32_t* record,
+           std::uint8_t* nonfinite) const;
 
-  /// One step of 64 rows, turned into the columns of a panel.
+  /// One step of the 64 rows from `first` on, as the columns of a panel; rows beyond `last` are zero.
   ///
-  /// values  [terms, 64]
-  /// bytes   [terms / 4, 64, 4]
-  void panel(std::size_t first, std::size_t last, std::size_t k, std::size_t count, float* values,
-             std::uint8_t* bytes, std::int32_t* shifts, std::uint8_t* nonfinite) const;
+  /// record     [panel_words]
+  /// nonfinite  [64], ored
+  /// rows       scratch
+  void panel(std::size_t first, std::size_t last, std::size_t k, std::size_t count,
+             std::uint32_t* record, std::uint8_t* nonfinite, std::vector<std::uint32_t>& rows) const;
 
  private:
-  struct Entry {
-    float value;
-    std::uint8_t byte, nonfinite;
-  };
-  void row(std::size_t row, std::size_t k, std::size_t count, float* values, std::uint8_t* bytes,
-           std::int32_t* shift, std::uint8_t* nonfinite) const;
+  template <class Code>
+  void row_of(std::size_t row, std::size_t k, std::size_t count, std::uint32_t* record,
+              std::uint8_t* nonfinite) const;
+  template <class Code>
+  bool has_nonfinite(const Code* codes, std::size_t count) const;
+  template <class Code>
+  void float_row(const Code* codes, std::size_t count, std::size_t row, std::size_t k,
+                 std::uint32_t* record, std::uint8_t* nonfinite) const;
 
   const Gemm* gemm_;
   const GemmCodes* codes_;
   StepNumbers numbers_;
-  std::vector<Entry> table_;  ///< of formats of at most 16 bits that need no shifts
+  int lift_;
 };
 
 }  // namespace fp8scope::simd
