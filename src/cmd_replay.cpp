@@ -33,6 +33,7 @@ ReplayOptions read_options(const Options& options) {
     throw UsageError(fmt::format("--gemms {}: wanted first, all, fprop, dgrad or wgrad", replay.gemms));
   replay.max_memory = options.bytes_or("max-mem", replay.max_memory);
   replay.threads = thread_count(options);
+  replay.requantise = options.has("requantise");
   return replay;
 }
 
@@ -55,6 +56,8 @@ int run_replay(const Args& args) {
   options.add("gemms", "WHICH", "use of each operand that sets the direction of its blocks: first (default), "
                                 "all, fprop, dgrad, wgrad");
   options.add("accumulator,a", "A,B,...", "also compute the layers' products on these matrix units; see 'models'");
+  options.flag("requantise", "products that contract rows (wgrad) cast what the first cast stands for, not the "
+                             "recorded tensor");
   options.add("max-mem", "BYTES", "tensors held in memory at a time, default 1GiB");
   add_run_options(options);
   options.flag("reproducible", "leave out of the results all that differs between runs and machines");

@@ -53,11 +53,6 @@ double percentile(std::vector<double>& values, double share) {
   return values[place];
 }
 
-std::int64_t scale_period(const GemmOperand& operand) {
-  const std::int64_t cols = operand.cast.block.cols;
-  return cols > 0 && cols < operand.k ? cols : 0;
-}
-
 bool whole(const GemmOperand& operand) {
   return BlockGrid(operand.rows, operand.k, operand.cast.block).blocks() == 1;
 }
@@ -67,16 +62,17 @@ bool whole(const GemmOperand& operand) {
 CastOperand cast_operand(const GemmOperand& operand) {
   const Plan& plan = operand.cast.plan;
   const BlockGrid grid(operand.rows, operand.k, operand.cast.block);
+  const std::span source = operand.cast_from.empty() ? operand.x : operand.cast_from;
   std::vector<Scales> scales(grid.blocks(), operand.cast.scales);
   if (!operand.cast.given) {
     std::vector<float> amaxes(grid.blocks());
-    block_amax(plan.amax_rule, grid, operand.x, amaxes);
+    block_amax(plan.amax_rule, grid, source, amaxes);
     if (operand.cast.block == BlockShape{} && operand.whole_amax >= 0.0f) amaxes[0] = operand.whole_amax;
     std::ranges::transform(amaxes, scales.begin(), [&](float a) { return block_scales(*operand.cast.rule, a); });
   }
   CastOperand out;
   out.codes.resize(grid.size());
-  quantize(plan.format, plan.cast, grid, operand.x, scales, out.codes, operand.cast.seed);
+  quantize(plan.format, plan.cast, grid, source, scales, out.codes, operand.cast.seed);
   for (const Scales& s : scales) out.scale_inv.push_back(s.scale_inv);
   for (std::int64_t r = 0; r < operand.rows; ++r)
     for (std::int64_t k = 0; k < operand.k; ++k)
@@ -91,9 +87,11 @@ ScaledGemmOptions gemm_options(const GemmRequest& request, const GemmOperand& a,
   const bool inside = options.model.scale_block > 0;
   const bool blocks = !inside && !(whole(a) && whole(b));
   if (request.promote == "auto") {
-    const std::int64_t pa = scale_period(a), pb = scale_period(b);
-    const std::int64_t period = pa > 0 && pb > 0 ? std::gcd(pa, pb) : std::max(pa, pb);
-    options.promote = !blocks ? 0 : period > 0 ? period : std::max<std::int64_t>(1, options.model.terms);
+    // The scales' blocks along K; a scale for all of K is applied once, after whole steps.
+    const std::int64_t period = std::gcd(a.cast.block.cols, b.cast.block.cols);
+    const std::int64_t step = std::max<std::int64_t>(1, options.model.terms);
+    const std::int64_t all = (a.k + step - 1) / step * step;
+    options.promote = !blocks ? 0 : period > 0 ? period : all;
   } else if (request.promote != "none") {
     options.promote = static_cast<std::int64_t>(parse_number(request.promote, "--promote"));
   }

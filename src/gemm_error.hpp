@@ -17,6 +17,9 @@ struct GemmOperand {
   std::span<const float> x;  ///< [rows, k]
   TensorCast cast;           ///< block and rule, or given scales; `scales` of a whole tensor if whole_amax is known
   float whole_amax = -1.0f;  ///< of the whole tensor where x holds only a part of it
+  /// [rows, k] what is cast where that is not x itself: an operand that was cast before, along its
+  /// other dimension. The error is still measured from x. Empty: x.
+  std::span<const float> cast_from = {};
 };
 
 /// A cast operand: what a matrix unit reads, and what the codes stand for.

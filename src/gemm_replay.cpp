@@ -22,11 +22,20 @@ struct Product {
 };
 constexpr Product products[] = {{"fprop", "x", "w"}, {"dgrad", "dy", "w"}, {"wgrad", "dy", "x"}};
 
-/// A tensor at a step with K along its rows.
+/// A tensor at a step as it was recorded, and with K along its rows.
 struct Side {
   std::int64_t rows, k;
   std::vector<float> x;
+  bool turned = false;
 };
+
+/// [rows, cols] to [cols, rows].
+std::vector<float> transposed(std::span<const float> x, std::int64_t rows, std::int64_t cols) {
+  std::vector<float> t(x.size());
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t c = 0; c < cols; ++c) t[c * rows + r] = x[r * cols + c];
+  return t;
+}
 
 class GemmReplay {
  public:
@@ -55,7 +64,9 @@ class GemmReplay {
       const Side left = read(a, step, product.gemm), right = read(b, step, product.gemm);
       if (left.k != right.k) return;  // only a part of the contracted dimension was recorded
       for (std::size_t r = 0; r < options_.recipes.size(); ++r) {
-        const GemmOperand x = operand(left, plan_a, a, step, r), y = operand(right, plan_b, b, step, r);
+        const std::vector<float> again_a = cast_before(left, a, step, r), again_b = cast_before(right, b, step, r);
+        GemmOperand x = operand(left, plan_a, a, step, r), y = operand(right, plan_b, b, step, r);
+        x.cast_from = again_a, y.cast_from = again_b;
         for (std::size_t u = 0; u < accumulators_.size(); ++u) {
           const GemmRequest request{.accumulator = accumulators_[u]};
           const ScaledGemmOptions how = gemm_options(request, x, y);
@@ -74,10 +85,25 @@ class GemmReplay {
     input_.read_rows(tensor, index(info, step), 0, info.rows, side.x.data());
     const auto use = std::ranges::find(info.gemms, gemm, &GemmUse::gemm);
     if (use == info.gemms.end() || use->axis == 2) return side;
-    Side turned{side.k, side.rows, std::vector<float>(side.x.size())};
-    for (std::int64_t r = 0; r < side.rows; ++r)
-      for (std::int64_t c = 0; c < side.k; ++c) turned.x[c * side.rows + r] = side.x[r * side.k + c];
-    return turned;
+    return {side.k, side.rows, transposed(side.x, side.rows, side.k), true};
+  }
+
+  /// What the codes of the cast along the columns stand for, turned; empty unless that is asked for.
+  /// So a trainer that keeps only the forward cast of an activation gets its transpose.
+  std::vector<float> cast_before(const Side& side, std::size_t tensor, std::size_t step, std::size_t recipe) const {
+    if (!options_.requantise || !side.turned) return {};
+    const TensorInfo& info = input_.tensors[tensor];
+    const auto along = std::ranges::find(info.gemms, 2, &GemmUse::axis);
+    if (along == info.gemms.end()) return {};
+    ReplayOptions first = options_;
+    first.gemms = along->gemm;
+    const TensorPlan plan = plan_tensor(input_, first, tensor);
+    const std::vector<float> original = transposed(side.x, side.rows, side.k);
+    GemmOperand whole{side.k, side.rows, original, plan.tensor_casts[index(info, step)][recipe],
+                      plan.whole_amax[index(info, step)]};
+    const CastOperand cast = cast_operand(whole);
+    std::vector<float> values(cast.values.begin(), cast.values.end());  // rounded to binary32, as kernels do
+    return transposed(values, side.k, side.rows);
   }
 
   GemmOperand operand(const Side& side, const TensorPlan& plan, std::size_t tensor, std::size_t step,

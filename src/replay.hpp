@@ -32,6 +32,7 @@ ReplayInput replay_input(const Trace& trace);
 struct ReplayOptions {
   std::vector<std::string> recipes;    ///< as make_recipe() takes them
   std::string gemms = "first";         ///< "first" use of each operand, "all", or "fprop", ...
+  bool requantise = false;             ///< products that contract rows cast the earlier cast, not the source
   std::uint64_t max_memory = 1u << 30; ///< bytes of tensors held at a time
   int threads = 1;
 };

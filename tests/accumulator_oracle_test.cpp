@@ -82,7 +82,7 @@ TEST_P(TruncatedUnits, AddAsTheRuleSays) {
   const Model& m = find_model(unit.model, unit.a, unit.b).model;
   ASSERT_EQ(m.summation, Summation::aligned);
   std::mt19937_64 random(17);
-  for (int round = 0; round < 6000; ++round) {
+  for (int round = 0; round < 100000; ++round) {
     std::vector<Operand> x, y;
     std::vector<float> a, b;
     const bool wild = round % 3 == 0;

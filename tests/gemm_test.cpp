@@ -1,5 +1,7 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <random>
 #include <string>
 #include <vector>
@@ -123,6 +125,25 @@ TEST_P(GemmOn, EveryElementOfEveryModelIsDots) {
               << static_cast<int>(kinds) << (vectorised ? " vectorised" : " by dot");
         }
   }
+}
+
+TEST(Gemm, TenMillionDotProductsOverAllModelsAreDots) {
+  std::mt19937 random(2);
+  std::size_t compared = 0;
+  for (int round = 0; compared < 10'000'000; ++round)
+    for (const ModelRow& row : model_rows()) {
+      if (row.inputs.empty() || row.output == "f64") continue;
+      const auto inputs = words(row.inputs);
+      const std::string &a = inputs[random() % inputs.size()], &b = inputs[random() % inputs.size()];
+      const Kinds kinds = all_kinds[random() % std::size(all_kinds)];
+      // Steps of the unit, whole and broken, one to three of them.
+      const std::size_t k = 1 + random() % (3 * std::max(row.model.terms, 4));
+      Fuzz fuzz(row.model, format_called(a), format_called(b), {96, 256, k}, kinds, random);
+      const auto want = fuzz.by_dot();
+      ASSERT_TRUE(same_bits(want, fuzz.by_gemm())) << row.name << " " << a << " " << b << " k=" << k << " round " << round;
+      compared += want.size();
+    }
+  fmt::print("{} dot products\n", compared);
 }
 
 INSTANTIATE_TEST_SUITE_P(Isas, GemmOn, testing::Values(Isa::scalar, Isa::sse4, Isa::avx2, Isa::avx512),

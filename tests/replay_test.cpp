@@ -13,6 +13,7 @@
 #include "sim/quantize.hpp"
 #include "sim/simd/isa.hpp"
 #include "src/errors.hpp"
+#include "src/gemm_replay.hpp"
 #include "src/stable_log.hpp"
 #include "tests/golden.hpp"
 
@@ -248,6 +249,66 @@ TEST(Replay, SaysWhichTensorIsWrong) {
   f.history.slot = {"L0/x"};
   f.history.amax = {1.0f, 1.0f};
   EXPECT_THROW(replay(f.input(), options, [](const ReplayItem&) {}), DataError);
+}
+
+/// One layer with all three operands, so that all three products can be computed.
+Fixture layer() {
+  Fixture f;
+  f.add("L0", "x", 256, 128, 1);
+  f.add("L0", "w", 256, 128, 2);
+  f.add("L0", "dy", 256, 256, 3);
+  return f;
+}
+
+std::map<std::string, std::vector<GemmError>> products_of(const Fixture& f, const std::string& recipe,
+                                                          const std::string& unit, bool requantise) {
+  ReplayOptions options;
+  options.recipes = {recipe};
+  options.requantise = requantise;
+  options.threads = 2;
+  std::map<std::string, std::vector<GemmError>> errors;
+  replay_gemms(f.input(), options, {unit}, [&](const GemmRecord& r) {
+    errors[r.gemm].push_back(r.error);
+    EXPECT_EQ(r.k, r.gemm == "fprop" ? 128 : 256);
+    EXPECT_EQ(r.promote, 128);
+  });
+  return errors;
+}
+
+TEST(ReplayGemms, ComputesAllThreeProductsOfALayerAndTheSharesAddUp) {
+  const auto errors = products_of(layer(), "dsv3", "hopper_wgmma", false);
+  ASSERT_EQ(errors.size(), 3u);
+  for (const auto& [gemm, steps] : errors) {
+    ASSERT_EQ(steps.size(), 3u) << gemm;
+    for (const GemmError& e : steps) {
+      EXPECT_GT(e.from_a, 0.01) << gemm;
+      EXPECT_GT(e.from_b, 0.01) << gemm;
+      EXPECT_GT(e.from_accumulator, 1e-6) << gemm;
+      EXPECT_EQ(e.from_output, 0.0) << gemm;
+      EXPECT_LE(e.total, e.from_a + e.from_b + e.from_accumulator + e.from_output) << gemm;
+      EXPECT_GE(e.total, 0.7 * std::max(e.from_a, e.from_b)) << gemm;
+      EXPECT_LE(e.p50, e.p99);
+      EXPECT_LE(e.p99, e.p999);
+    }
+  }
+}
+
+TEST(ReplayGemms, AWiderUnitOwnsLess) {
+  const auto hopper = products_of(layer(), "dsv3", "hopper_wgmma", false);
+  const auto blackwell = products_of(layer(), "dsv3", "blackwell_tcgen05", false);
+  const auto exact = products_of(layer(), "dsv3", "exact", false);
+  const auto owned = [](const auto& errors) { return errors.at("fprop")[0].from_accumulator; };
+  EXPECT_GT(owned(hopper), 100 * owned(blackwell));
+  EXPECT_LT(owned(exact), 1e-6);
+}
+
+TEST(ReplayGemms, RequantisingFreeScalesLosesMoreThanCastingTheSourceButOnlyInWgrad) {
+  const auto source = products_of(layer(), "dsv3", "exact", false), again = products_of(layer(), "dsv3", "exact", true);
+  EXPECT_EQ(source.at("fprop")[0].total, again.at("fprop")[0].total);
+  EXPECT_GT(again.at("wgrad")[0].from_b, 1.2 * source.at("wgrad")[0].from_b);
+  // Power-of-two scales move values by whole octaves: what was rounded once is not rounded again.
+  const auto source2 = products_of(layer(), "te_block", "exact", false), again2 = products_of(layer(), "te_block", "exact", true);
+  EXPECT_LT(again2.at("wgrad")[0].from_b, 1.05 * source2.at("wgrad")[0].from_b);
 }
 
 TEST(Statistics, EqualTransformerEnginesTorchaosAndDeepGemms) {
