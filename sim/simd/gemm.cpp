@@ -113,8 +113,8 @@ void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) con
   for (std::size_t s0 = 0; s0 < map.steps(); s0 += most_steps) {
     const std::size_t steps = std::min(most_steps, map.steps() - s0);
     std::uint32_t* packed_a = aligned(scratch.a);
-    for (std::size_t s = 0; s < steps; ++s)
-      for (std::size_t r = 0; r < tile.rows; ++r)
+    for (std::size_t r = 0; r < tile.rows; ++r)
+      for (std::size_t s = 0; s < steps; ++s)
         a.row(tile.row + r, map.first(s0 + s), map.count(s0 + s),
               packed_a + s * a_step + r * numbers.row_words(), &bad_rows[r]);
     for (std::size_t p = 0; p < panels; ++p) {
