@@ -134,11 +134,11 @@ FP8_HD constexpr std::uint32_t encode_scale(const Format& f, float x, const Cast
   const bool negative = float_bits(x) != magnitude;
   if (magnitude > inf_bits) return f.nan_code();
   if (magnitude == 0) return rule.zero_scale == ZeroScale::nan ? f.nan_code() : 0u;
+  if (magnitude == inf_bits && rule.inf == InfRule::special) return f.nan_code();
   if (negative && rule.negative_scale == NegativeScale::nan) return f.nan_code();
   if (negative && rule.negative_scale == NegativeScale::lowest) return 0u;
   const bool saturate = rule.overflow == Overflow::saturate;
-  if (magnitude == inf_bits)
-    return saturate && rule.inf == InfRule::max ? f.max_code() : f.nan_code();
+  if (magnitude == inf_bits) return saturate ? f.max_code() : f.nan_code();
 
   const Unpacked u = unpack(magnitude);
   const int field = u.exponent + f.bias;

@@ -27,6 +27,8 @@ std::string unknown_name(std::string_view what, std::string_view name,
       known, {}, [&](std::string_view candidate) { return edit_distance(name, candidate); });
   if (nearest != known.end() && edit_distance(name, *nearest) <= std::max<std::size_t>(1, name.size() / 3))
     message += "; did you mean '" + std::string(*nearest) + "'?";
+  else
+    message += ";";
   message += " known: ";
   for (std::size_t i = 0; i < known.size(); ++i)
     message += (i ? ", " : "") + std::string(known[i]);

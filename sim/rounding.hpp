@@ -9,7 +9,7 @@ namespace fp8scope {
 
 /// Which neighbour a value between two codes becomes.
 enum class Rounding : std::uint8_t {
-  nearest_even,  ///< ties to the even code; every hardware cast
+  nearest_even,  ///< ties to the even significand, without mantissa bits away; hardware casts
   nearest_away,  ///< ties away from zero; microxcaling "nearest", QPyTorch
   toward_zero,   ///< truncation
   up,            ///< toward +infinity

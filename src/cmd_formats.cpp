@@ -1,31 +1,26 @@
 #include <fmt/format.h>
 
-#include "sim/convert.hpp"
-#include "sim/format.hpp"
 #include "src/command.hpp"
+#include "src/errors.hpp"
+#include "src/format_facts.hpp"
 #include "src/options.hpp"
 
 namespace fp8scope {
 
-namespace {
-
-void print_table() {
-  fmt::print("{:12} {:>4} {:>4} {:>7} {:>12} {:>12} {:>12}  {}\n", "format", "bits", "bias", "special",
-             "max", "min normal", "min value", "source");
-  for (const NamedFormat& row : formats) {
-    const Format& f = row.format;
-    fmt::print("{:12} {:>4} {:>4} {:>7} {:>12.6g} {:>12.6g} {:>12.6g}  {}\n", row.name, f.bits(),
-               f.bias, specials_name(f.specials), f.max_value(), pow2(f.min_exponent()),
-               decode(f, f.is_signed() ? 1u : 0u), row.source);
-  }
-}
-
-}  // namespace
-
 int run_formats(const Args& args) {
   Options options("formats", "[NAME]");
+  options.flag("codes", "every code of NAME: hexadecimal, fields, exact value");
+  options.flag("md", "as a Markdown table");
   if (!options.parse(args)) return 0;
-  print_table();
+  const TableStyle style = options.has("md") ? TableStyle::md : TableStyle::text;
+  if (options.words().empty()) {
+    if (options.has("codes"))
+      throw UsageError("formats: --codes needs a format, for instance 'formats e4m3 --codes'");
+    fmt::print("{}", print_table(format_list(), style));
+    return 0;
+  }
+  const Format f = parse_format(options.words().front());
+  fmt::print("{}", print_table(options.has("codes") ? code_list(f) : describe(f), style));
   return 0;
 }
 

@@ -21,8 +21,10 @@ struct Command {
 std::span<const Command> commands();
 
 int run_info(const Args&);
+int run_bench(const Args&);
 int run_cast(const Args&);
 int run_formats(const Args&);
+int run_recipes(const Args&);
 int run_replay(const Args&);
 int run_trace(const Args&);
 int run_export(const Args&);

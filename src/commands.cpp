@@ -8,10 +8,12 @@ namespace {
 constexpr Command table[] = {
     {"info", "this build, the instruction sets and devices it can use", run_info},
     {"formats", "the number formats, their limits and code tables", run_formats},
+    {"recipes", "the scaling recipes and their options", run_recipes},
     {"cast", "one array to codes, scales and dequantised values", run_cast},
     {"replay", "recipes over a recorded trace: what each loses, as a table and as HDF5", run_replay},
     {"trace", "list, describe or verify a recorded trace", run_trace},
     {"export", "a table of a result file as csv, json, md or text", run_export},
+    {"bench", "speeds against ceilings measured in the same run", run_bench},
 };
 
 }  // namespace

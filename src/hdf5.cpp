@@ -154,4 +154,10 @@ Id::~Id() {
   if (id_ > 0) H5Idec_ref(id_);
 }
 
+std::string library_version() {
+  unsigned major = 0, minor = 0, release = 0;
+  H5get_libversion(&major, &minor, &release);
+  return fmt::format("{}.{}.{}", major, minor, release);
+}
+
 }  // namespace fp8scope::h5

@@ -169,6 +169,9 @@ class Group : public Object {
   Id open(const std::string& path) const;
 };
 
+/// "1.10.8": of the library that is linked.
+std::string library_version();
+
 /// Opens a file for reading and returns its root.
 ///
 /// Unless `guarded` is false, a child process walks the file first, so that a damaged file that
@@ -183,6 +186,7 @@ class NewFile {
   ~NewFile();
   Group& root() { return root_; }
   /// Throws IoError. Datasets and groups of the file are unusable afterwards.
+  /// Without it the descriptor of the removed temporary file stays open until the program ends.
   void commit();
 
  private:

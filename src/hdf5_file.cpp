@@ -1,8 +1,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,10 +11,6 @@
 namespace fp8scope::h5 {
 
 namespace {
-
-constexpr unsigned guard_seconds = 60;
-constexpr int deepest_group = 32;                              // hard links can form a cycle
-constexpr std::int64_t walked_bytes = std::int64_t{64} << 20;  // of each dataset
 
 Id access_properties() {
   Id plist(H5Pcreate(H5P_FILE_ACCESS));
@@ -40,7 +34,9 @@ void require_readable(const std::string& path) {
     throw IoError(fmt::format("'{}': cannot open: not a regular file", path));
 }
 
-Group open_plain(const std::string& path) {
+}  // namespace
+
+Group open_unguarded(const std::string& path) {
   const std::string where = fmt::format("'{}'", path);
   if (H5Fis_hdf5(path.c_str()) <= 0)
     throw DataError(where + ": is not an HDF5 file, or its beginning is damaged");
@@ -51,71 +47,11 @@ Group open_plain(const std::string& path) {
                "/");
 }
 
-void walk_data(const Dataset& dataset) {
-  if (dataset.type() == Type::text) {
-    dataset.values<std::string>();
-    return;
-  }
-  const std::int64_t count = element_count(dataset.shape());
-  const auto bytes = static_cast<std::int64_t>(type_bytes(dataset.type()));
-  if (bytes == 0 || count * bytes > walked_bytes) return;
-  std::vector<std::byte> buffer(static_cast<std::size_t>(count * bytes));
-  dataset.read(Shape(dataset.shape().size(), 0), dataset.shape(), buffer.data());
-}
-
-/// Touches all that a reader may touch. What it throws is for the reader to find again.
-void walk(const Group& group, int depth) {
-  static_cast<void>(group.attributes());
-  if (depth > deepest_group) return;
-  for (const Entry& entry : group.entries(Group::Links::skip)) try {
-      if (entry.is_group) {
-        walk(group.group(entry.name), depth + 1);
-      } else {
-        const Dataset dataset = group.dataset(entry.name);
-        static_cast<void>(dataset.attributes());
-        walk_data(dataset);
-      }
-    } catch (const std::exception&) {
-    }
-}
-
-[[noreturn]] void walk_in_child(const std::string& path) {
-  const rlimit none{0, 0};
-  setrlimit(RLIMIT_CORE, &none);
-  const int silent = open("/dev/null", O_WRONLY);
-  dup2(silent, STDOUT_FILENO), dup2(silent, STDERR_FILENO);
-  alarm(guard_seconds);
-  try {
-    walk(open_plain(path), 0);
-  } catch (const std::exception&) {
-  }
-  _exit(0);
-}
-
-/// A damaged file can crash or hang the library; better in a child than here.
-void guard(const std::string& path) {
-  const pid_t child = fork();
-  if (child == 0) walk_in_child(path);
-  if (child < 0)
-    throw IoError(
-        fmt::format("'{}': cannot start a process to check it: {}", path, std::strerror(errno)));
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
-    throw DataError(fmt::format("'{}': is damaged: the HDF5 library did not end reading it in {} s",
-                                path, guard_seconds));
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-    throw DataError(fmt::format("'{}': is damaged: the HDF5 library crashed reading it", path));
-}
-
-}  // namespace
-
 Group open_file(const std::string& path, bool guarded) {
   require_readable(path);
   prepare();
-  if (guarded) guard(path);
-  return open_plain(path);
+  if (guarded) try_in_child(path);
+  return open_unguarded(path);
 }
 
 namespace {
@@ -139,7 +75,11 @@ NewFile::NewFile(const std::string& path)
       file_(create_file(output_.temporary(), path)),
       root_(Id(H5Gopen2(file_.get(), "/", H5P_DEFAULT)), path, "/") {}
 
-NewFile::~NewFile() = default;
+NewFile::~NewFile() {
+  // Closing would flush to a disk that may be full, and HDF5 can crash when that fails. The
+  // temporary file is removed, so its content does not matter.
+  file_.release();
+}
 
 void NewFile::commit() {
   const std::string where = fmt::format("'{}'", output_.target());

@@ -37,6 +37,12 @@ Result check_io(Result result, const std::string& where, const char* what) {
   return result;
 }
 
+/// Opens a file that nothing was checked of, for the child process.
+Group open_unguarded(const std::string& path);
+/// Reads the file in a child process: a damaged one can crash or hang the library.
+/// Throws DataError if it does, IoError if there can be no child.
+void try_in_child(const std::string& path);
+
 /// The type of the elements in memory, which is also their type in files that are written here.
 Id element_type(Type type);
 /// The row of the table of types that a type in a file is.

@@ -12,12 +12,17 @@
 
 #include "src/errors.hpp"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
+
 namespace fp8scope {
 
 namespace {
 
 // The first 32 bits of the fractions of the cube roots of the first 64 primes.
-constexpr std::uint32_t round_constants[64] = {
+alignas(16) constexpr std::uint32_t round_constants[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
     0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
@@ -32,9 +37,7 @@ std::uint32_t big_endian(const std::uint8_t* bytes) {
          std::uint32_t{bytes[2]} << 8 | std::uint32_t{bytes[3]};
 }
 
-}  // namespace
-
-void Sha256::block(const std::uint8_t* bytes) {
+void block_portable(std::uint32_t* state, const std::uint8_t* bytes) {
   using std::rotr;
   std::uint32_t w[64];
   for (int t = 0; t < 16; ++t) w[t] = big_endian(bytes + 4 * t);
@@ -43,7 +46,8 @@ void Sha256::block(const std::uint8_t* bytes) {
     const std::uint32_t s1 = rotr(w[t - 2], 17) ^ rotr(w[t - 2], 19) ^ w[t - 2] >> 10;
     w[t] = w[t - 16] + s0 + w[t - 7] + s1;
   }
-  auto [a, b, c, d, e, f, g, h] = state_;
+  std::uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
+  std::uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
   for (int t = 0; t < 64; ++t) {
     const std::uint32_t t1 = h + (rotr(e, 6) ^ rotr(e, 11) ^ rotr(e, 25)) + ((e & f) ^ (~e & g)) +
                              round_constants[t] + w[t];
@@ -52,7 +56,64 @@ void Sha256::block(const std::uint8_t* bytes) {
     h = g, g = f, f = e, e = d + t1, d = c, c = b, b = a, a = t1 + t2;
   }
   const std::uint32_t sums[8] = {a, b, c, d, e, f, g, h};
-  for (int i = 0; i < 8; ++i) state_[i] += sums[i];
+  for (int i = 0; i < 8; ++i) state[i] += sums[i];
+}
+
+#if defined(__x86_64__)
+
+bool has_sha_instructions() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __builtin_cpu_supports("sse4.1") && __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 &&
+         (b >> 29 & 1) != 0;
+}
+
+/// The same block by the SHA instructions, which keep the state as (a, b, e, f) and (c, d, g, h)
+/// with the first word in the highest lane, and do two rounds each.
+__attribute__((target("sha,sse4.1"))) void block_x86(std::uint32_t* state,
+                                                     const std::uint8_t* bytes) {
+  const __m128i swap_bytes = _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3);
+  auto* words = reinterpret_cast<__m128i*>(state);
+  const __m128i cdab = _mm_shuffle_epi32(_mm_loadu_si128(words), 0xb1);
+  const __m128i efgh = _mm_shuffle_epi32(_mm_loadu_si128(words + 1), 0x1b);
+  __m128i abef = _mm_alignr_epi8(cdab, efgh, 8), cdgh = _mm_blend_epi16(efgh, cdab, 0xf0);
+  const __m128i abef_before = abef, cdgh_before = cdgh;
+  __m128i w[16];
+  for (int q = 0; q < 16; ++q) {
+    if (q < 4) {
+      w[q] = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes) + q),
+                              swap_bytes);
+    } else {
+      const __m128i sum = _mm_add_epi32(_mm_sha256msg1_epu32(w[q - 4], w[q - 3]),
+                                        _mm_alignr_epi8(w[q - 1], w[q - 2], 4));
+      w[q] = _mm_sha256msg2_epu32(sum, w[q - 1]);
+    }
+    const auto* constants = reinterpret_cast<const __m128i*>(round_constants) + q;
+    const __m128i wk = _mm_add_epi32(w[q], _mm_load_si128(constants));
+    cdgh = _mm_sha256rnds2_epu32(cdgh, abef, wk);
+    abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(wk, 0x0e));
+  }
+  abef = _mm_shuffle_epi32(_mm_add_epi32(abef, abef_before), 0x1b);  // now f, e, b, a from the top
+  cdgh = _mm_shuffle_epi32(_mm_add_epi32(cdgh, cdgh_before), 0xb1);
+  _mm_storeu_si128(words, _mm_blend_epi16(abef, cdgh, 0xf0));
+  _mm_storeu_si128(words + 1, _mm_alignr_epi8(cdgh, abef, 8));
+}
+
+#endif
+
+using Block = void (*)(std::uint32_t*, const std::uint8_t*);
+
+Block fastest_block() {
+#if defined(__x86_64__)
+  if (has_sha_instructions()) return block_x86;
+#endif
+  return block_portable;
+}
+
+}  // namespace
+
+void Sha256::block(const std::uint8_t* bytes) {
+  static const Block fastest = fastest_block();
+  (portable_ ? block_portable : fastest)(state_.data(), bytes);
 }
 
 void Sha256::add(const void* bytes, std::size_t count) {

@@ -11,6 +11,8 @@ namespace fp8scope {
 /// SHA-256 of a stream of bytes. Source: FIPS 180-4, section 6.2.
 class Sha256 {
  public:
+  /// `portable` leaves the processor's SHA instructions unused; the hash is the same.
+  explicit Sha256(bool portable = false) : portable_(portable) {}
   void add(const void* bytes, std::size_t count);
   /// 64 hexadecimal digits; add() must not be called afterwards.
   std::string hex();
@@ -22,6 +24,7 @@ class Sha256 {
                                       0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
   std::array<std::uint8_t, 64> pending_{};
   std::uint64_t bytes_ = 0;
+  bool portable_;
 };
 
 /// SHA-256 of a file's bytes. Throws IoError if it cannot be read.

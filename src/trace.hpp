@@ -118,8 +118,10 @@ class TraceWriter {
  public:
   /// history     may be empty, and is then not written
   /// attributes  title, source, framework, created, licence, ...; names "model.X" go to /model
+  /// deflate     level of compression; 0 reads three times faster and takes 2.7 times the space
   TraceWriter(const std::string& path, const std::vector<std::int64_t>& steps,
-              const AmaxHistory& history, const std::vector<h5::Attribute>& attributes);
+              const AmaxHistory& history, const std::vector<h5::Attribute>& attributes,
+              int deflate = 1);
 
   /// Declares a tensor: layer, operand, dtype, rows, cols, constant, gemms and the rest are taken
   /// from `info`; steps, sha256 and panel_rows follow. dtype is "bfloat16", "float16", "float32",
@@ -148,6 +150,7 @@ class TraceWriter {
 
   h5::NewFile file_;
   std::int64_t step_count_;
+  int deflate_;
   std::unique_ptr<h5::Dataset> step_scale_;
   std::vector<std::pair<std::string, std::unique_ptr<h5::Dataset>>> scales_;
   std::vector<Open> open_;

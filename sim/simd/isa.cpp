@@ -54,6 +54,13 @@ bool isa_supported(Isa isa) {
   return false;
 }
 
+std::vector<Isa> supported_isas() {
+  std::vector<Isa> supported;
+  for (const NamedIsa& row : isas)
+    if (row.isa != Isa::automatic && isa_supported(row.isa)) supported.push_back(row.isa);
+  return supported;
+}
+
 void set_isa(Isa isa) {
   require(isa_supported(isa), "set_isa: this processor lacks these instructions");
   supported_targets();

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 namespace fp8scope {
 
@@ -28,6 +29,9 @@ std::string_view isa_name(Isa isa);
 
 /// Whether this processor and this build have it.
 bool isa_supported(Isa isa);
+
+/// All that are supported but `automatic`, slowest first.
+std::vector<Isa> supported_isas();
 
 /// Selects the instructions of all vector kernels, for all threads. Not while a kernel runs.
 /// Throws std::invalid_argument if it is not supported.

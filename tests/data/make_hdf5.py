@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Write the small HDF5 files beside this script with h5py: a writer independent of src/hdf5*.cpp.
 
-types.h5 holds every element type that is read; the others must be refused. Needs h5py >= 3.7.
+types.h5 holds every element type that is read; the others must be refused. crashes_hdf5.h5 and hangs_hdf5.h5
+are not made here: they are small traces with random bytes changed. Needs h5py >= 3.7.
 """
 import pathlib
 

@@ -1,0 +1,260 @@
+// One instruction set's kernels; included once for each by vector.cpp. No include guard by intent,
+// and nothing inline of other headers is called here: it would be compiled for this target and
+// might be linked into code that runs on a lesser CPU.
+
+#if HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+
+#include <cstring>
+
+HWY_BEFORE_NAMESPACE();
+namespace fp8scope::simd::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using F = hn::ScalableTag<float>;
+using U = hn::RebindToUnsigned<F>;
+using I = hn::RebindToSigned<F>;
+using Bytes = hn::Repartition<std::uint8_t, F>;
+using Words = hn::Repartition<std::int16_t, F>;
+using UVec = hn::Vec<U>;
+using FVec = hn::Vec<F>;
+using Indices = decltype(hn::SetTableIndices(U(), static_cast<const std::int32_t*>(nullptr)));
+
+constexpr std::size_t lanes = HWY_MAX_BYTES / 4;
+constexpr std::size_t step = 4 * lanes;          // elements that fill one vector of codes
+constexpr std::size_t prefetch_ahead = 16384 / 4;  // elements; from 8 to 16 KiB is best on Zen 5
+
+/// Four vectors of values below 256 as one vector of bytes in the same order.
+struct Packer {
+  hn::Vec<Bytes> in_block;
+  Indices across;
+
+  HWY_INLINE Packer() : in_block(bytes_of_block()), across(dwords()) {}
+
+  static HWY_INLINE hn::Vec<Bytes> bytes_of_block() {
+    alignas(16) static constexpr std::uint8_t order[16] = {0, 2, 4, 6, 8, 10, 12, 14,
+                                                           1, 3, 5, 7, 9, 11, 13, 15};
+    return hn::LoadDup128(Bytes(), order);
+  }
+  static HWY_INLINE Indices dwords() {
+    alignas(64) std::int32_t order[lanes];
+    constexpr std::size_t blocks = lanes / 4;
+    for (std::size_t i = 0; i < lanes; ++i)
+      order[i] = static_cast<std::int32_t>(i % blocks * 4 + i / blocks);
+    return hn::SetTableIndices(U(), static_cast<const std::int32_t*>(order));
+  }
+  HWY_INLINE hn::Vec<Bytes> operator()(UVec a, UVec b, UVec c, UVec d) const {
+    const auto ab = hn::ReorderDemote2To(Words(), hn::BitCast(I(), a), hn::BitCast(I(), b));
+    const auto cd = hn::ReorderDemote2To(Words(), hn::BitCast(I(), c), hn::BitCast(I(), d));
+    // Bytes a0 c0 a1 c1 ... b0 d0 b1 d1 ... of every 128-bit block.
+    const auto mixed = hn::BitCast(Bytes(), hn::Or(ab, hn::ShiftLeft<8>(cd)));
+    const auto sorted = hn::BitCast(U(), hn::TableLookupBytes(mixed, in_block));
+    return hn::BitCast(Bytes(), hn::TableLookupLanes(sorted, across));
+  }
+};
+
+/// Codes of one vector of floats, as CastPlan describes. `kMantissa` is the number of stored bits
+/// where it is known, for shifts by a constant, or -1; `kPlain` is CastPlan::plain.
+template <int kMantissa, bool kPlain>
+struct Encoder {
+  UVec max, min_normal, to_magic, sign_bit, nan, negative_nan, overflow_above, overflow;
+  int shift, sign_shift;
+  bool negative_zero;
+
+  explicit HWY_INLINE Encoder(const CastPlan& plan)
+      : max(hn::Set(U(), plan.max_bits)), min_normal(hn::Set(U(), plan.min_normal_bits)),
+        to_magic(hn::Set(U(), plan.to_magic)),
+        sign_bit(hn::Set(U(), 0x80000000u >> plan.sign_shift)), nan(hn::Set(U(), plan.nan)),
+        negative_nan(hn::Set(U(), plan.negative_nan)),
+        overflow_above(hn::Set(U(), plan.overflow_above)), overflow(hn::Set(U(), plan.overflow)),
+        shift(plan.shift), sign_shift(plan.sign_shift), negative_zero(plan.negative_zero) {}
+
+  HWY_INLINE UVec operator()(FVec value) const {
+    const UVec x = hn::BitCast(U(), value);
+    const UVec magnitude = hn::And(x, hn::Set(U(), 0x7fffffffu));
+    const UVec bounded = hn::Min(magnitude, max);  // as integers: also infinity and NaN
+    const UVec exponent = hn::And(hn::Max(bounded, min_normal), hn::Set(U(), 0x7f800000u));
+    const UVec magic = hn::Add(exponent, to_magic);
+    const UVec t =
+        hn::BitCast(U(), hn::Add(hn::BitCast(F(), bounded), hn::BitCast(F(), magic)));
+    const UVec sum = hn::Add(t, shifted(magic));
+    const UVec code = hn::And(sum, hn::Set(U(), 0xffu));
+    return kPlain ? finish_plain(code, x, magnitude) : finish(code, x, magnitude);
+  }
+
+ private:
+  HWY_INLINE UVec shifted(UVec magic) const {
+    if constexpr (kMantissa >= 0) return hn::ShiftRight<23 - kMantissa>(magic);
+    return hn::ShiftRightSame(magic, shift);
+  }
+  HWY_INLINE UVec sign_place(UVec x) const {
+    if constexpr (kMantissa == 2 || kMantissa == 3) return hn::ShiftRight<24>(x);
+    return hn::ShiftRightSame(x, sign_shift);
+  }
+  HWY_INLINE UVec finish_plain(UVec code, UVec x, UVec magnitude) const {
+    const auto is_nan = hn::Gt(hn::BitCast(I(), magnitude), hn::Set(I(), 0x7f800000));
+    const UVec with_sign = hn::OrAnd(code, sign_place(x), sign_bit);
+    return hn::IfThenElse(hn::RebindMask(U(), is_nan), nan, with_sign);
+  }
+  HWY_INLINE UVec finish(UVec code, UVec x, UVec magnitude) const {
+    const auto signed_magnitude = hn::BitCast(I(), magnitude);
+    const auto is_nan = hn::Gt(signed_magnitude, hn::Set(I(), 0x7f800000));
+    const auto beyond = hn::Gt(signed_magnitude, hn::BitCast(I(), overflow_above));
+    const UVec negative = hn::BitCast(U(), hn::BroadcastSignBit(hn::BitCast(I(), x)));
+    code = hn::IfThenElse(hn::RebindMask(U(), beyond), overflow, code);
+    UVec sign = hn::And(negative, sign_bit);
+    if (!negative_zero) sign = hn::IfThenZeroElse(hn::Eq(code, hn::Zero(U())), sign);
+    const UVec nans = hn::Or(hn::And(negative, negative_nan), hn::AndNot(negative, nan));
+    return hn::IfThenElse(hn::RebindMask(U(), is_nan), nans, hn::Or(code, sign));
+  }
+};
+
+template <class E>
+HWY_INLINE hn::Vec<Bytes> encode_step(const E& encoder, const Packer& pack, FVec scale,
+                                      const float* x) {
+  const F d;
+  return pack(encoder(hn::Mul(hn::LoadU(d, x), scale)),
+              encoder(hn::Mul(hn::LoadU(d, x + lanes), scale)),
+              encoder(hn::Mul(hn::LoadU(d, x + 2 * lanes), scale)),
+              encoder(hn::Mul(hn::LoadU(d, x + 3 * lanes), scale)));
+}
+
+HWY_INLINE void prefetch_step(const float* x) {
+  for (std::size_t i = 0; i < step; i += 16) hwy::Prefetch(x + prefetch_ahead + i);
+}
+
+template <class E>
+HWY_INLINE void encode_tail(const E& encoder, const Packer& pack, FVec scale, const float* x,
+                            std::size_t n, std::uint8_t* codes) {
+  HWY_ALIGN float in[step] = {};
+  HWY_ALIGN std::uint8_t out[step];
+  std::memcpy(in, x, n * sizeof(float));
+  hn::Store(encode_step(encoder, pack, scale, in), Bytes(), out);
+  std::memcpy(codes, out, n);
+}
+
+template <class E, bool kStream>
+HWY_INLINE void encode_tile(const E& encoder, const Packer& pack, float scale, const float* x,
+                            std::size_t n, std::uint8_t* codes) {
+  const FVec s = hn::Set(F(), scale);
+  std::size_t i = 0;
+  for (; i + step <= n; i += step) {
+    if constexpr (kStream) prefetch_step(x + i);
+    const auto bytes = encode_step(encoder, pack, s, x + i);
+    if constexpr (kStream) hn::Stream(bytes, Bytes(), codes + i);
+    else hn::StoreU(bytes, Bytes(), codes + i);
+  }
+  if (i < n) encode_tail(encoder, pack, s, x + i, n - i, codes + i);
+}
+
+template <int kMantissa, bool kPlain, bool kStream>
+void cast_as(const CastPlan& plan, const float* x, std::size_t n, std::size_t tile,
+             const float* scale, std::uint8_t* codes) {
+  const Encoder<kMantissa, kPlain> encoder(plan);
+  const Packer pack;
+  for (std::size_t i = 0, t = 0; i < n; i += tile, ++t)
+    encode_tile<Encoder<kMantissa, kPlain>, kStream>(encoder, pack, scale[t], x + i,
+                                                     n - i < tile ? n - i : tile, codes + i);
+}
+
+template <int kMantissa, bool kPlain>
+void cast_to(const CastPlan& plan, const float* x, std::size_t n, std::size_t tile,
+             const float* scale, std::uint8_t* codes, bool stream) {
+  // A tile that is not a multiple of the vector would leave the next one unaligned.
+  if (stream && (tile % 64 == 0 || tile >= n))
+    cast_as<kMantissa, kPlain, true>(plan, x, n, tile, scale, codes);
+  else
+    cast_as<kMantissa, kPlain, false>(plan, x, n, tile, scale, codes);
+}
+
+void cast(const CastPlan& plan, const float* x, std::size_t n, std::size_t tile,
+          const float* scale, std::uint8_t* codes, bool stream) {
+  if (!plan.plain) return cast_to<-1, false>(plan, x, n, tile, scale, codes, stream);
+  if (plan.shift == 20 && plan.sign_shift == 24)
+    return cast_to<3, true>(plan, x, n, tile, scale, codes, stream);
+  if (plan.shift == 21 && plan.sign_shift == 24)
+    return cast_to<2, true>(plan, x, n, tile, scale, codes, stream);
+  cast_to<-1, true>(plan, x, n, tile, scale, codes, stream);
+}
+
+/// Magnitude patterns of one vector; NaNs as 0 where they are ignored.
+template <AmaxRule kRule>
+HWY_INLINE UVec magnitudes(const float* x) {
+  const UVec magnitude = hn::And(hn::BitCast(U(), hn::LoadU(F(), x)), hn::Set(U(), 0x7fffffffu));
+  if constexpr (kRule == AmaxRule::propagate_nan) return magnitude;
+  const auto is_nan = hn::Gt(hn::BitCast(I(), magnitude), hn::Set(I(), 0x7f800000));
+  return hn::IfThenZeroElse(hn::RebindMask(U(), is_nan), magnitude);
+}
+
+template <AmaxRule kRule>
+HWY_INLINE std::uint32_t amax_bits(const float* x, std::size_t n) {
+  UVec a = hn::Zero(U()), b = a, c = a, d = a;
+  std::size_t i = 0;
+  for (; i + step <= n; i += step) {
+    a = hn::Max(a, magnitudes<kRule>(x + i));
+    b = hn::Max(b, magnitudes<kRule>(x + i + lanes));
+    c = hn::Max(c, magnitudes<kRule>(x + i + 2 * lanes));
+    d = hn::Max(d, magnitudes<kRule>(x + i + 3 * lanes));
+  }
+  if (i < n) {
+    HWY_ALIGN float in[step] = {};
+    std::memcpy(in, x + i, (n - i) * sizeof(float));
+    for (std::size_t j = 0; j < step; j += lanes) a = hn::Max(a, magnitudes<kRule>(in + j));
+  }
+  return hn::GetLane(hn::MaxOfLanes(U(), hn::Max(hn::Max(a, b), hn::Max(c, d))));
+}
+
+void amax(const float* x, std::size_t n, std::size_t tile, AmaxRule rule, float* amax) {
+  for (std::size_t i = 0, t = 0; i < n; i += tile, ++t) {
+    const std::size_t count = n - i < tile ? n - i : tile;
+    std::uint32_t bits = amax_bits<AmaxRule::propagate_nan>(x + i, count);
+    if (bits > 0x7f800000u)  // NaNs are rare: only a tile that holds one is read again without them
+      bits = rule == AmaxRule::propagate_nan ? 0x7fc00000u
+                                             : amax_bits<AmaxRule::ignore_nan>(x + i, count);
+    std::memcpy(amax + t, &bits, sizeof bits);
+  }
+}
+
+/// Values by loads from the table: a gather costs as much per lane.
+void decode(const float* table, const std::uint8_t* codes, std::size_t n, float* out) {
+  HWY_ALIGN float block[lanes];
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    for (std::size_t j = 0; j < lanes; ++j) block[j] = table[codes[i + j]];
+    hn::StoreU(hn::Load(F(), block), F(), out + i);
+  }
+  for (; i < n; ++i) out[i] = table[codes[i]];
+}
+
+template <bool kPrefetch>
+HWY_INLINE void read4_write1_as(const float* x, std::size_t n, std::uint8_t* codes) {
+  const Packer pack;
+  const U d;
+  const UVec low = hn::Set(d, 0xffu);
+  const auto* words = reinterpret_cast<const std::uint32_t*>(x);
+  std::size_t i = 0;
+  for (; i + step <= n; i += step) {
+    if constexpr (kPrefetch) prefetch_step(x + i);
+    const std::uint32_t* w = words + i;
+    hn::Stream(pack(hn::And(hn::LoadU(d, w), low), hn::And(hn::LoadU(d, w + lanes), low),
+                    hn::And(hn::LoadU(d, w + 2 * lanes), low),
+                    hn::And(hn::LoadU(d, w + 3 * lanes), low)),
+               Bytes(), codes + i);
+  }
+  for (; i < n; ++i) codes[i] = static_cast<std::uint8_t>(words[i]);
+  hwy::FlushStream();
+}
+
+void read4_write1(const float* x, std::size_t n, std::uint8_t* codes, bool prefetch) {
+  if (prefetch) read4_write1_as<true>(x, n, codes);
+  else read4_write1_as<false>(x, n, codes);
+}
+
+void flush() { hwy::FlushStream(); }
+
+extern const Kernels kernels;
+const Kernels kernels{cast, flush, amax, decode, read4_write1};
+
+}  // namespace fp8scope::simd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
