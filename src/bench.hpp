@@ -25,7 +25,8 @@ struct BenchExtra {
   double value;
 };
 
-/// One measured function. Bytes are those of the binary32 input.
+/// One measured function. Bytes are those of the binary32 input; of a matrix product, where the unit
+/// of the suite says so, products take the place of bytes.
 struct BenchResult {
   std::string name;
   int threads;
@@ -39,6 +40,7 @@ struct BenchResult {
 struct BenchSuite {
   std::string_view name;
   std::string_view summary;
+  std::string_view unit;  ///< of the rates: "GB/s", or "GMAC/s" (1e9 products per second)
   std::vector<BenchResult> (*run)(const BenchOptions&);
 };
 
@@ -48,6 +50,7 @@ std::span<const BenchSuite> bench_suites();
 std::vector<BenchResult> bench_cast(const BenchOptions&);
 std::vector<BenchResult> bench_tile(const BenchOptions&);
 std::vector<BenchResult> bench_replay(const BenchOptions&);
+std::vector<BenchResult> bench_gemm(const BenchOptions&);
 
 /// A function that takes part in a bench: processes elements [begin, end) of its data. Several
 /// threads call it at once, on parts that begin at multiples of 4096.
