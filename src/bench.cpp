@@ -11,10 +11,10 @@ namespace {
 
 // To add a suite: its own bench_NAME.cpp, a declaration in bench.hpp, and a row here.
 constexpr BenchSuite table[] = {
-    {"cast", "binary32 to E4M3 and E5M2", bench_cast},
-    {"tile", "amax, scale and cast of 1x128 tiles in one pass", bench_tile},
-    {"gemm", "matrix units against Eigen's SGEMM of the same shape", bench_gemm},
-    {"replay", "all recipes with all statistics over a trace held in memory", bench_replay},
+    {"cast", "binary32 to E4M3 and E5M2", "GB/s", bench_cast},
+    {"tile", "amax, scale and cast of 1x128 tiles in one pass", "GB/s", bench_tile},
+    {"replay", "all recipes with all statistics over a trace held in memory", "GB/s", bench_replay},
+    {"gemm", "matrix products of every kind of unit, against Eigen's SGEMM", "GMAC/s", bench_gemm},
 };
 
 double thread_seconds() {

@@ -25,7 +25,8 @@ struct BenchExtra {
   double value;
 };
 
-/// One measured function. Bytes are those of the binary32 input.
+/// One measured function. Bytes are those of the binary32 input; of a matrix product, where the unit
+/// of the suite says so, products take the place of bytes.
 struct BenchResult {
   std::string name;
   int threads;
@@ -39,6 +40,7 @@ struct BenchResult {
 struct BenchSuite {
   std::string_view name;
   std::string_view summary;
+  std::string_view unit;  ///< of the rates: "GB/s", or "GMAC/s" (1e9 products per second)
   std::vector<BenchResult> (*run)(const BenchOptions&);
 };
 

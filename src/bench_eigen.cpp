@@ -1,23 +1,19 @@
-// Eigen's SGEMM, compiled for the widest vectors of this file's flags: what a GEMM is measured against.
-#include "src/bench_eigen.hpp"
-
+// Eigen's SGEMM, compiled once for every set of instructions: CMakeLists.txt gives each its flags and
+// its own name for Eigen's namespace, so that the linker cannot mix their templates.
+#define Eigen FP8SCOPE_EIGEN
 #include <Eigen/Core>
+
+#include "src/bench_eigen.hpp"
 
 namespace fp8scope {
 
-bool eigen_supported() {
-#if defined(__AVX512F__)
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma");
-#else
-  return true;
-#endif
-}
+using RowMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
-void eigen_sgemm(const float* a, const float* b, float* d, std::int64_t m, std::int64_t n, std::int64_t k) {
-  using RowMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-  const Eigen::Map<const RowMajor> left(a, m, k), right(b, n, k);
-  Eigen::Map<RowMajor> out(d, m, n);
-  out.noalias() = left * right.transpose();
+void FP8SCOPE_SGEMM(std::size_t m, std::size_t n, std::size_t k, const float* a, const float* b, float* d) {
+  const auto rows = static_cast<Eigen::Index>(m), columns = static_cast<Eigen::Index>(n),
+             terms = static_cast<Eigen::Index>(k);
+  const Eigen::Map<const RowMajor> left(a, rows, terms), right(b, columns, terms);
+  Eigen::Map<RowMajor>(d, rows, columns).noalias() = left * right.transpose();
 }
 
 }  // namespace fp8scope

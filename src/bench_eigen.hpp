@@ -1,15 +1,17 @@
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 
 namespace fp8scope {
 
-/// Whether this processor has the vectors that eigen_sgemm() was compiled for.
-bool eigen_supported();
-
-/// d = a b^T in binary32, one thread.
+/// d = a b^T in binary32 by Eigen, with the instructions in the name.
 ///
-/// a [m, k], b [n, k], d [m, n] row after row. Requires eigen_supported().
-void eigen_sgemm(const float* a, const float* b, float* d, std::int64_t m, std::int64_t n, std::int64_t k);
+/// a  [m, k]
+/// b  [n, k]
+/// d  [m, n], written
+void eigen_sgemm_plain(std::size_t m, std::size_t n, std::size_t k, const float* a, const float* b, float* d);
+void eigen_sgemm_sse4(std::size_t m, std::size_t n, std::size_t k, const float* a, const float* b, float* d);
+void eigen_sgemm_avx2(std::size_t m, std::size_t n, std::size_t k, const float* a, const float* b, float* d);
+void eigen_sgemm_avx512(std::size_t m, std::size_t n, std::size_t k, const float* a, const float* b, float* d);
 
 }  // namespace fp8scope

@@ -39,8 +39,8 @@ std::vector<int> thread_counts(const Options& options) {
 
 BenchOptions bench_options(const Options& options) {
   // A replay is long: its speed needs a gigabyte of trace, not many rounds.
-  const bool replay = options.words().front() == "replay";
-  const std::uint64_t mib = options.number_or("mib", replay ? 1024 : 64);
+  const bool replay = options.words().front() == "replay", gemm = options.words().front() == "gemm";
+  const std::uint64_t mib = options.number_or("mib", replay ? 1024 : gemm ? 16 : 64);
   const std::uint64_t rounds = options.number_or("rounds", replay ? 3 : 31);
   if (mib < 1 || mib > 1u << 16) throw UsageError("--mib: between 1 and 65536");
   if (rounds < 1 || rounds > 10000) throw UsageError("--rounds: between 1 and 10000");
@@ -55,7 +55,8 @@ ordered_json json_of(const BenchResult& r) {
   return row;
 }
 
-void print_json(const std::vector<BenchResult>& results, const BenchOptions& options) {
+void print_json(const BenchSuite& suite, const std::vector<BenchResult>& results,
+                const BenchOptions& options) {
   ordered_json machine{{"cpu", cpu_model()},
                        {"processors", std::thread::hardware_concurrency()},
                        {"isa", isa_name(isa())},
@@ -66,17 +67,18 @@ void print_json(const std::vector<BenchResult>& results, const BenchOptions& opt
   for (const BenchResult& r : results) rows.push_back(json_of(r));
   const ordered_json out{{"schema", "fp8scope-bench-1"},
                          {"machine", machine},
+                         {"unit", suite.unit},
                          {"input_bytes", options.bytes},
                          {"rounds", options.rounds},
                          {"results", rows}};
   fmt::print("{}\n", out.dump(2));
 }
 
-void print_table(const std::vector<BenchResult>& results) {
+void print_table(const BenchSuite& suite, const std::vector<BenchResult>& results) {
   fmt::print("{} with {}\n", cpu_model(), isa_name(isa()));
-  fmt::print("{:20} {:>7} {:>8} {:>8} {:>6}\n", "bench", "threads", "GB/s", "ceiling", "ratio");
+  fmt::print("{:24} {:>7} {:>8} {:>8} {:>6}\n", "bench", "threads", suite.unit, "ceiling", "ratio");
   for (const BenchResult& r : results) {
-    fmt::print("{:20} {:>7} {:>8.1f} {:>8.1f} {:>6.2f}", r.name, r.threads, r.gbps, r.ceiling_gbps,
+    fmt::print("{:24} {:>7} {:>8.1f} {:>8.1f} {:>6.2f}", r.name, r.threads, r.gbps, r.ceiling_gbps,
                r.ratio);
     for (const BenchExtra& extra : r.extras) fmt::print("  {} {:.1f}", extra.name, extra.value);
     fmt::print("\n");
@@ -99,8 +101,8 @@ int run_bench(const Args& args) {
   const BenchOptions wanted = bench_options(options);
   use_isa(options);
   const std::vector<BenchResult> results = suite.run(wanted);
-  if (options.has("json")) print_json(results, wanted);
-  else print_table(results);
+  if (options.has("json")) print_json(suite, results, wanted);
+  else print_table(suite, results);
   return 0;
 }
 

@@ -12,7 +12,8 @@ namespace {
 
 using simd::panel_columns;
 
-constexpr std::size_t tile_rows = 512, tile_columns = 512;
+constexpr std::size_t largest_tile = 512, smallest_tile = 128;
+constexpr std::size_t enough_tiles = 8;
 constexpr std::size_t block_rows = 32;   ///< with a panel's step and their sums, within 32 KiB
 constexpr std::size_t packed_terms = 512;  ///< of K at a time: a panel stays in the second cache
 constexpr std::uint32_t nan_bits = 0x7fffffffu;
@@ -62,14 +63,19 @@ GemmPlan::GemmPlan(const Gemm& gemm) : gemm_(gemm) {
   require(block == 0 || gemm.promote_every % block == 0,
           "gemm: promotion must come after whole blocks of scales");
   vectorised_ = isa() != Isa::scalar && s.k > 0 && gemm_has_vector_kernel(gemm.model, gemm.a.format, gemm.b.format);
-  row_tiles_ = (s.m + tile_rows - 1) / tile_rows;
-  column_tiles_ = (s.n + tile_columns - 1) / tile_columns;
+  for (tile_rows_ = tile_columns_ = largest_tile;;) {
+    row_tiles_ = (s.m + tile_rows_ - 1) / tile_rows_;
+    column_tiles_ = (s.n + tile_columns_ - 1) / tile_columns_;
+    std::size_t& longer = tile_rows_ >= tile_columns_ ? tile_rows_ : tile_columns_;
+    if (row_tiles_ * column_tiles_ >= enough_tiles || longer == smallest_tile) break;
+    longer /= 2;
+  }
 }
 
 void GemmPlan::run(std::size_t tile, GemmScratch& scratch, float* d) const {
-  const std::size_t row = tile / column_tiles_ * tile_rows, column = tile % column_tiles_ * tile_columns;
-  const Tile part{row, std::min(tile_rows, gemm_.shape.m - row), column,
-                  std::min(tile_columns, gemm_.shape.n - column)};
+  const std::size_t row = tile / column_tiles_ * tile_rows_, column = tile % column_tiles_ * tile_columns_;
+  const Tile part{row, std::min(tile_rows_, gemm_.shape.m - row), column,
+                  std::min(tile_columns_, gemm_.shape.n - column)};
   if (vectorised_)
     run_vectors(part, scratch, d);
   else
@@ -113,8 +119,8 @@ void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) con
   for (std::size_t s0 = 0; s0 < map.steps(); s0 += most_steps) {
     const std::size_t steps = std::min(most_steps, map.steps() - s0);
     std::uint32_t* packed_a = aligned(scratch.a);
-    for (std::size_t s = 0; s < steps; ++s)
-      for (std::size_t r = 0; r < tile.rows; ++r)
+    for (std::size_t r = 0; r < tile.rows; ++r)
+      for (std::size_t s = 0; s < steps; ++s)
         a.row(tile.row + r, map.first(s0 + s), map.count(s0 + s),
               packed_a + s * a_step + r * numbers.row_words(), &bad_rows[r]);
     for (std::size_t p = 0; p < panels; ++p) {

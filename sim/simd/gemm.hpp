@@ -15,7 +15,7 @@ struct GemmScratch {
   std::vector<float> sums;
 };
 
-/// A product cut into tiles of D. The bits do not depend on the tiles, on the order or the threads
+/// A product cut into tiles of D, large ones where there are enough of them for several threads. The bits do not depend on the tiles, on the order or the threads
 /// that compute them, or on the instructions used: every element is what dot() gives.
 class GemmPlan {
  public:
@@ -37,7 +37,7 @@ class GemmPlan {
 
   Gemm gemm_;
   bool vectorised_;
-  std::size_t row_tiles_, column_tiles_;
+  std::size_t tile_rows_, tile_columns_, row_tiles_, column_tiles_;
 };
 
 /// D by all tiles, one after the other.
