@@ -107,6 +107,57 @@ TEST(ReplayCommand, WritesTheSameBytesForAnyThreadsInstructionsAndCompiler) {
   if (programs.size() == 1) GTEST_SKIP() << "only one compiler: " << FP8SCOPE_OTHER_BINARY << " was not built, or from another commit";
 }
 
+TEST(ReplayCommand, WritesTheSameProductsForAnyInstructionsAndCompiler) {
+  const Folder folder;
+  std::vector<std::string> programs{program};
+  if (commit_of(FP8SCOPE_OTHER_BINARY) == commit_of(program)) programs.push_back(FP8SCOPE_OTHER_BINARY);
+  std::string expected;
+  for (const std::string& binary : programs)
+    for (const NamedIsa& isa : isas) {
+      if (!isa_supported(isa.isa)) continue;
+      const std::string result = folder / "results.h5";
+      const Outcome outcome = run_command(fmt::format("{} replay {} -r dsv3 -a hopper_wgmma --reproducible --isa {} -o {}",
+                                                      binary, trace, isa.name, result));
+      ASSERT_EQ(outcome.code, 0) << outcome.err;
+      const std::string hash = sha256_of_file(result);
+      if (expected.empty()) expected = hash;
+      EXPECT_EQ(hash, expected) << binary << " " << isa.name;
+    }
+  if (programs.size() == 1) GTEST_SKIP() << "only one compiler: " << FP8SCOPE_OTHER_BINARY << " was not built, or from another commit";
+}
+
+TEST(ValidateCommand, FindsNoMismatchAndNamesTheModelThatFits) {
+  const std::string dump = std::string(FP8SCOPE_GOLDEN) + "/mma_hardware.h5";
+  if (!std::filesystem::exists(dump)) GTEST_SKIP() << dump << " is not at hand";
+  const Outcome good = fp8scope("validate " + dump);
+  EXPECT_EQ(good.code, 0) << good.out;
+  EXPECT_NE(good.out.find("48 group(s), 120000 words, 0 differ"), std::string::npos) << good.out;
+  const Outcome wrong = fp8scope("validate " + dump + " --group h100_wgmma_e4m3_f32 --model ada_mma");
+  EXPECT_EQ(wrong.code, 1);
+  EXPECT_NE(wrong.out.find("no mismatches with: hopper_wgmma;"), std::string::npos) << wrong.out;
+  expect_one_line(fp8scope("validate " + dump + " --model hopper_wgma"), 2, "did you mean 'hopper_wgmma'?");
+  expect_one_line(fp8scope("validate " + dump + " --group none"), 3, "there is no group 'none'");
+  expect_one_line(fp8scope("validate " + trace), 3, "smollm2.h5");
+}
+
+TEST(GemmCommand, SplitsTheErrorAndRefusesShapesThatDoNotFit) {
+  const Folder folder;
+  std::vector<float> x(32 * 256);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i * i % 1009));
+  write_floats(folder / "a.npy", {32, 256}, x);
+  write_floats(folder / "b.npy", {64, 128}, x);
+  const std::string a = folder / "a.npy", b = folder / "b.npy", out = folder / "c.npy";
+  const Outcome outcome = fp8scope("gemm " + a + " " + a + " --recipe dsv3 --accumulator hopper_wgmma --promote 128 -o " + out);
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  for (const char* word : {"total", "from_a", "from_b", "from_accumulator", "from_output", "p99.9", "bias"})
+    EXPECT_NE(outcome.out.find(word), std::string::npos) << word;
+  EXPECT_EQ(open_array(out)->shape(), (std::vector<std::int64_t>{32, 32}));
+  expect_one_line(fp8scope("gemm " + a + " " + b), 3, "the contracted dimensions differ");
+  expect_one_line(fp8scope("gemm " + a + " " + a + " --accumulator hopper"), 2, "hopper");
+  expect_one_line(fp8scope("gemm " + a + " " + a + " --promote 100"), 2, "multiple of the unit's step");
+  expect_one_line(fp8scope("gemm " + a + " " + a + " --order deepgem"), 2, "did you mean 'deepgemm'?");
+}
+
 TEST(ReplayCommand, LosesNothingWhenTheOutputCannotBeWritten) {
   const Folder folder;
   const std::string out = folder / "r.h5";
