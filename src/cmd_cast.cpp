@@ -12,58 +12,34 @@
 #include "src/errors.hpp"
 #include "src/options.hpp"
 #include "src/output_file.hpp"
+#include "src/requested_cast.hpp"
 #include "src/run_options.hpp"
 #include "src/table.hpp"
 
 namespace fp8scope {
 namespace {
 
-/// How the whole array is to be cast.
-struct CastJob {
-  std::unique_ptr<Recipe> recipe;  ///< none: every scale is 1
-  std::string recipe_name;
-  TensorCast cast;
-};
-
 constexpr struct {
   std::string_view name;
   Overflow overflow;
 } overflows[] = {{"saturate", Overflow::saturate}, {"special", Overflow::special}};
 
-CastJob read_job(const Options& options, const Format& input) {
-  CastJob job;
-  job.recipe_name = options.text_or("recipe", "none");
-  const auto format = options.text("format");
-  Plan& plan = job.cast.plan;
-  if (job.recipe_name == "none") {
-    if (!format) throw UsageError("cast: --recipe none needs --format");
-    plan.format = parse_format(*format);
-    job.cast.given = true;
-    job.cast.age = -1;
-  } else {
-    const TensorKind operand{by_name(roles, options.text_or("role", "activation"), "--role").role, input};
-    job.recipe = make_recipe(job.recipe_name + (format ? ":format=" + *format : ""), operand);
-    plan = job.recipe->plan();
-    job.cast.rule = job.recipe->block_rule();
-    job.cast.block = plan.block;
-    if (!job.cast.rule) {  // its scale comes from steps before this one: there are none
-      const float unused = 0.0f;
-      job.recipe->step({&unused, 1}, {&job.cast.scales, 1});
-      job.cast.given = true;
-      job.cast.age = -1;
-    }
-  }
-  plan.cast.rounding = by_name(roundings, options.text_or("rounding", "nearest-even"), "--rounding").rounding;
-  plan.cast.overflow = by_name(overflows, options.text_or("overflow", "saturate"), "--overflow").overflow;
-  job.cast.seed = options.number_or("seed", 0);
-  return job;
+RequestedCast read_request(const Options& options, const std::string& dtype) {
+  const TensorKind kind{by_name(roles, options.text_or("role", "activation"), "--role").role, input_format(dtype)};
+  RequestedCast request = request_cast(options.text_or("recipe", "none"), options.text("format"), kind);
+  CastRule& rule = request.cast.plan.cast;
+  rule.rounding = by_name(roundings, options.text_or("rounding", "nearest-even"), "--rounding").rounding;
+  rule.overflow = by_name(overflows, options.text_or("overflow", "saturate"), "--overflow").overflow;
+  request.cast.seed = options.number_or("seed", 0);
+  return request;
 }
 
 /// Writes panels of codes, scales and values to the output file.
 class CastWriter {
  public:
-  CastWriter(const std::string& path, const ArrayReader& input, const CastJob& job, const std::string& name)
-      : file_(path), cast_(job.cast), grid_(input.rows(), input.cols(), job.cast.block) {
+  CastWriter(const std::string& path, const ArrayReader& input, const TensorCast& cast, const std::string& recipe,
+             const std::string& name)
+      : file_(path), cast_(cast), grid_(input.rows(), input.cols(), cast.block) {
     const Format& format = cast_.plan.format;
     codes_ = file_.add_codes("codes", format, input.shape(), "codes of the elements");
     scale_inv_ = file_.add_floats("scale_inv", {grid_.down(), grid_.across()}, "1",
@@ -73,7 +49,7 @@ class CastWriter {
     if (cast_.plan.storage == ScaleStorage::e8m0)
       scale_codes_ = file_.add_codes("scale_inv_codes", e8m0, {grid_.down(), grid_.across()},
                                      "dequantise factor of each block as the recipe stores it");
-    file_.set_root("recipe", job.recipe_name);
+    file_.set_root("recipe", recipe);
     file_.set_root("format", format_name(format));
     file_.set_root("input", name);
   }
@@ -185,13 +161,12 @@ int run_cast(const Args& args) {
   const auto input = open_array(name, options.text_or("encoding", ""));
   require_other_file(output, array_file(name));
   const std::uint64_t max_memory = options.bytes_or("max-mem", 1u << 30);
-  const std::string dtype = input->dtype();
-  const Format input_format = dtype == "bfloat16" ? bf16 : dtype == "float16" ? fp16 : TensorKind{}.input;
-  CastJob job = read_job(options, input_format);
+  const std::string recipe = options.text_or("recipe", "none");
+  RequestedCast job = read_request(options, input->dtype());
   if (input->size() == 0) throw DataError(fmt::format("{}: the array is empty", name));
 
   CastPass::require_whole_blocks(job.cast.plan, job.cast.block, input->rows(), input->cols(),
-                                 name + ": --recipe " + job.recipe_name);
+                                 name + ": --recipe " + recipe);
   const std::int64_t step = CastPass::panel_rows({&job.cast, 1});
   TensorFacts facts(input->rows(), input->cols(), job.cast.block.rows == 0 && job.cast.block.cols != 0);
   for_each_panel(*input, step, max_memory,
@@ -204,7 +179,7 @@ int run_cast(const Args& args) {
   CastPass pass(facts, {job.cast}, -1.0f);
   job.cast = pass.casts()[0];
   if (job.cast.block == BlockShape{}) job.cast.given = true;
-  CastWriter writer(output, *input, job, array_file(name));
+  CastWriter writer(output, *input, job.cast, recipe, array_file(name));
   for_each_panel(*input, step, max_memory, [&](std::int64_t first, std::int64_t count, const float* x) {
     writer.write(first, count, x);
     pass.add(first, count, x);

@@ -12,6 +12,7 @@
 #include "src/options.hpp"
 #include "src/output_file.hpp"
 #include "src/parallel.hpp"
+#include "src/requested_cast.hpp"
 #include "src/run_options.hpp"
 #include "src/table.hpp"
 
@@ -29,8 +30,7 @@ Array read_array(const std::string& name, const std::string& encoding) {
   if (file->size() == 0) throw DataError(fmt::format("{}: the array is empty", name));
   Array array{file->rows(), file->cols(), std::vector<float>(static_cast<std::size_t>(file->size())), {}};
   file->read_rows(0, array.rows, array.values.data());
-  const std::string dtype = file->dtype();
-  array.input = dtype == "bfloat16" ? bf16 : dtype == "float16" ? fp16 : TensorKind{}.input;
+  array.input = input_format(file->dtype());
   return array;
 }
 
@@ -41,22 +41,10 @@ Array transposed(const Array& a) {
   return t;
 }
 
-/// The operand under the recipe; `keeper` owns the recipe.
-GemmOperand operand_of(const Array& array, const std::string& spec, Role role, const std::string& name,
-                       std::unique_ptr<Recipe>& keeper) {
-  GemmOperand operand{array.rows, array.cols, array.values, {}, -1.0f};
-  keeper = make_recipe(spec, {role, array.input});
-  operand.cast.plan = keeper->plan();
-  operand.cast.block = keeper->plan().block;
-  operand.cast.rule = keeper->block_rule();
-  CastPass::require_whole_blocks(operand.cast.plan, operand.cast.block, array.rows, array.cols,
-                                 name + ": --recipe " + spec);
-  if (!operand.cast.rule) {  // its scale comes from earlier steps: there are none
-    const float unused = 0.0f;
-    keeper->step({&unused, 1}, {&operand.cast.scales, 1});
-    operand.cast.given = true;
-  }
-  return operand;
+/// The operand as the request casts it.
+GemmOperand operand_of(const Array& array, const RequestedCast& request, const std::string& name) {
+  CastPass::require_whole_blocks(request.cast.plan, request.cast.block, array.rows, array.cols, name);
+  return {array.rows, array.cols, array.values, request.cast, -1.0f};
 }
 
 Table describe(const GemmError& e) {
@@ -85,7 +73,8 @@ Table describe(const GemmError& e) {
 
 int run_gemm(const Args& args) {
   Options options("gemm", "A B");
-  options.add("recipe,r", "NAME[:KEY=VALUE...]", "scaling recipe of A (activation) and B (weight), default dsv3");
+  options.add("recipe,r", "NAME[:KEY=VALUE...]", "scaling recipe of A (activation) and B (weight), default dsv3; none: scale 1");
+  options.add("format,f", "NAME", "element format, where the recipe's is not wanted");
   options.add("accumulator,a", "NAME[:KEY=VALUE...]", "matrix unit, default hopper_wgmma; 'fp8scope models' lists them");
   options.add("promote", "N", "products between promotions to FP32; none; auto (default): the blocks of the scales");
   options.add("order", "NAME", "where the scales enter: auto (default), plain, deepgemm, cutlass_vector, "
@@ -126,9 +115,11 @@ int run_gemm(const Args& args) {
     c = added.values;
   }
   const std::string recipe = options.text_or("recipe", "dsv3");
-  std::unique_ptr<Recipe> keep_a, keep_b;
-  const GemmOperand left = operand_of(a, recipe, Role::activation, options.words()[0], keep_a);
-  const GemmOperand right = operand_of(b, recipe, Role::weight, options.words()[1], keep_b);
+  const auto format = options.text("format");
+  const RequestedCast cast_a = request_cast(recipe, format, {Role::activation, a.input});
+  const RequestedCast cast_b = request_cast(recipe, format, {Role::weight, b.input});
+  const GemmOperand left = operand_of(a, cast_a, options.words()[0] + ": --recipe " + recipe);
+  const GemmOperand right = operand_of(b, cast_b, options.words()[1] + ": --recipe " + recipe);
   GemmRequest request{options.text_or("accumulator", "hopper_wgmma"), options.text_or("promote", "auto"),
                       options.text_or("order", "auto"), output_format == "bfloat16",
                       static_cast<std::int64_t>(std::max<std::uint64_t>(1, options.number_or("split-k", 1)))};

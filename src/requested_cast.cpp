@@ -1,0 +1,34 @@
+#include "src/requested_cast.hpp"
+
+#include "src/errors.hpp"
+
+namespace fp8scope {
+
+RequestedCast request_cast(const std::string& recipe, const std::optional<std::string>& format,
+                           const TensorKind& kind) {
+  RequestedCast request;
+  TensorCast& cast = request.cast;
+  cast.age = -1;
+  if (recipe == "none") {
+    if (!format) throw UsageError("--recipe none needs --format");
+    cast.plan.format = parse_format(*format);
+    cast.given = true;
+    return request;
+  }
+  request.recipe = make_recipe(recipe + (format ? ":format=" + *format : ""), kind);
+  cast.plan = request.recipe->plan();
+  cast.block = cast.plan.block;
+  cast.rule = request.recipe->block_rule();
+  if (!cast.rule) {
+    const float unused = 0.0f;
+    request.recipe->step({&unused, 1}, {&cast.scales, 1});
+    cast.given = true;
+  }
+  return request;
+}
+
+Format input_format(const std::string& dtype) {
+  return dtype == "bfloat16" ? bf16 : dtype == "float16" ? fp16 : TensorKind{}.input;
+}
+
+}  // namespace fp8scope

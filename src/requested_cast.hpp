@@ -1,0 +1,28 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "src/cast_pass.hpp"
+
+namespace fp8scope {
+
+/// The cast of a single tensor that --recipe and --format ask for. Owns the recipe that `cast.rule`
+/// points into.
+struct RequestedCast {
+  std::unique_ptr<Recipe> recipe;  ///< none: scale 1
+  TensorCast cast;
+};
+
+/// recipe  as make_recipe() takes it, or "none": every scale is 1
+/// format  replaces the recipe's element format
+/// A recipe that scales by earlier steps casts as at its first step: there are none.
+/// Throws UsageError if "none" comes without a format, and what make_recipe() throws.
+RequestedCast request_cast(const std::string& recipe, const std::optional<std::string>& format,
+                           const TensorKind& kind);
+
+/// What the elements of an array were kept in, for TensorKind::input.
+Format input_format(const std::string& dtype);
+
+}  // namespace fp8scope
