@@ -13,7 +13,7 @@ namespace {
 using simd::panel_columns;
 
 constexpr std::size_t largest_tile = 512, smallest_tile = 128;
-constexpr std::size_t enough_tiles = 8;
+constexpr std::size_t tiles_per_thread = 4;
 constexpr std::size_t block_rows = 32;   ///< with a panel's step and their sums, within 32 KiB
 constexpr std::size_t packed_terms = 512;  ///< of K at a time: a panel stays in the second cache
 constexpr std::uint32_t nan_bits = 0x7fffffffu;
@@ -57,12 +57,13 @@ struct GemmPlan::Tile {
   std::size_t row, rows, column, columns;
 };
 
-GemmPlan::GemmPlan(const Gemm& gemm) : gemm_(gemm) {
+GemmPlan::GemmPlan(const Gemm& gemm, int threads) : gemm_(gemm) {
   const GemmShape& s = gemm.shape;
   const auto block = static_cast<std::size_t>(gemm.model.scale_block);
   require(block == 0 || gemm.promote_every % block == 0,
           "gemm: promotion must come after whole blocks of scales");
   vectorised_ = isa() != Isa::scalar && s.k > 0 && gemm_has_vector_kernel(gemm.model, gemm.a.format, gemm.b.format);
+  const std::size_t enough_tiles = threads > 1 ? tiles_per_thread * static_cast<std::size_t>(threads) : 1;
   for (tile_rows_ = tile_columns_ = largest_tile;;) {
     row_tiles_ = (s.m + tile_rows_ - 1) / tile_rows_;
     column_tiles_ = (s.n + tile_columns_ - 1) / tile_columns_;
@@ -105,24 +106,25 @@ void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) con
   std::vector<std::uint8_t> bad_rows(tile.rows), bad_columns(columns);
 
   std::vector<std::pair<std::size_t, std::size_t>> by_dot;  ///< where C is out of the kernel's range
+  const float smallest_c = pow2(numbers.c_exponent);
   float* sums = aligned(scratch.sums);
   std::fill_n(sums, tile.rows * columns, 0.0f);
-  for (std::size_t r = 0; r < tile.rows; ++r)
-    for (std::size_t j = 0; j < tile.columns; ++j) {
-      const std::size_t at = (tile.row + r) * n + tile.column + j;
-      const float c = gemm_.c ? gemm_.c[at] : 0.0f;
-      if (promotes) d[at] = c;
-      else if (c_is_in_range(c, pow2(numbers.c_exponent))) sums[r * columns + j] = c;
-      else by_dot.push_back({r, j});
-    }
+  for (std::size_t r = 0; r < tile.rows; ++r) {
+    const std::size_t at = (tile.row + r) * n + tile.column;
+    if (promotes && gemm_.c) std::copy_n(gemm_.c + at, tile.columns, d + at);
+    else if (promotes) std::fill_n(d + at, tile.columns, 0.0f);
+    else if (gemm_.c)
+      for (std::size_t j = 0; j < tile.columns; ++j) {
+        if (c_is_in_range(gemm_.c[at + j], smallest_c)) sums[r * columns + j] = gemm_.c[at + j];
+        else by_dot.push_back({r, j});
+      }
+  }
 
   for (std::size_t s0 = 0; s0 < map.steps(); s0 += most_steps) {
     const std::size_t steps = std::min(most_steps, map.steps() - s0);
     std::uint32_t* packed_a = aligned(scratch.a);
     for (std::size_t r = 0; r < tile.rows; ++r)
-      for (std::size_t s = 0; s < steps; ++s)
-        a.row(tile.row + r, map.first(s0 + s), map.count(s0 + s),
-              packed_a + s * a_step + r * numbers.row_words(), &bad_rows[r]);
+      a.row(map, tile.row + r, s0, steps, packed_a + r * numbers.row_words(), a_step, &bad_rows[r]);
     for (std::size_t p = 0; p < panels; ++p) {
       const std::size_t first_column = p * panel_columns;
       std::uint32_t* packed_b = aligned(scratch.b) + p * most_steps * numbers.panel_words();
@@ -151,9 +153,14 @@ void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) con
       }
     }
   }
+  const bool bad_column = std::ranges::any_of(bad_columns, [](std::uint8_t mark) { return mark != 0; });
   for (std::size_t r = 0; r < tile.rows; ++r) {
     float* out = d + (tile.row + r) * n + tile.column;
     if (!promotes) std::copy_n(sums + r * columns, tile.columns, out);
+    std::uint32_t largest = 0;
+    for (std::size_t j = 0; j < tile.columns; ++j)
+      largest = std::max(largest, float_bits(out[j]) & magnitude_bits);
+    if (largest <= inf_bits && bad_rows[r] == 0 && !bad_column) continue;
     for (std::size_t j = 0; j < tile.columns; ++j) {
       if ((bad_rows[r] & 1) != 0 || (bad_columns[j] & 1) != 0) out[j] = bits_float(nan_bits);
       else if (is_nan(out[j]) || bad_rows[r] != 0 || bad_columns[j] != 0)
