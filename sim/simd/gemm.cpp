@@ -107,7 +107,10 @@ void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) con
 
   std::vector<std::pair<std::size_t, std::size_t>> by_dot;  ///< where C is out of the kernel's range
   const float smallest_c = pow2(numbers.c_exponent);
-  float* sums = aligned(scratch.sums);
+  float* sums = aligned(scratch.sums);  // [panels, rows, 64]: rows of a power of two would share cache sets
+  const auto sum_at = [&](std::size_t r, std::size_t j) -> float& {
+    return sums[(j / panel_columns * tile.rows + r) * panel_columns + j % panel_columns];
+  };
   std::fill_n(sums, tile.rows * columns, 0.0f);
   for (std::size_t r = 0; r < tile.rows; ++r) {
     const std::size_t at = (tile.row + r) * n + tile.column;
@@ -115,7 +118,7 @@ void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) con
     else if (promotes) std::fill_n(d + at, tile.columns, 0.0f);
     else if (gemm_.c)
       for (std::size_t j = 0; j < tile.columns; ++j) {
-        if (c_is_in_range(gemm_.c[at + j], smallest_c)) sums[r * columns + j] = gemm_.c[at + j];
+        if (c_is_in_range(gemm_.c[at + j], smallest_c)) sum_at(r, j) = gemm_.c[at + j];
         else by_dot.push_back({r, j});
       }
   }
@@ -140,10 +143,10 @@ void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) con
           const auto run = numbers.layout == simd::Layout::words ? simd::run_word_steps : simd::run_float_steps;
           run(numbers, {packed_a + s * a_step + r * numbers.row_words(), a_step,
                         packed_b + s * numbers.panel_words(), block, end - s,
-                        sums + r * columns + first_column, columns});
+                        sums + (p * tile.rows + r) * panel_columns, panel_columns});
           if (promotes && map.ends_chunk(s0 + end - 1))
             for (std::size_t i = r; i < r + block; ++i) {
-              float* partial = sums + i * columns + first_column;
+              float* partial = &sum_at(i, first_column);
               promotion.add((s0 + end - 1) / map.steps_per_chunk(), tile.row + i, tile.column + first_column,
                             valid, partial, d + (tile.row + i) * n + tile.column + first_column);
               std::fill_n(partial, panel_columns, 0.0f);
@@ -156,7 +159,8 @@ void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) con
   const bool bad_column = std::ranges::any_of(bad_columns, [](std::uint8_t mark) { return mark != 0; });
   for (std::size_t r = 0; r < tile.rows; ++r) {
     float* out = d + (tile.row + r) * n + tile.column;
-    if (!promotes) std::copy_n(sums + r * columns, tile.columns, out);
+    for (std::size_t j = 0; !promotes && j < tile.columns; j += panel_columns)
+      std::copy_n(&sum_at(r, j), std::min(panel_columns, tile.columns - j), out + j);
     std::uint32_t largest = 0;
     for (std::size_t j = 0; j < tile.columns; ++j)
       largest = std::max(largest, float_bits(out[j]) & magnitude_bits);
