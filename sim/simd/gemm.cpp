@@ -99,8 +99,8 @@ void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) con
 
   const std::size_t columns = round_up(tile.columns, panel_columns), panels = columns / panel_columns;
   const std::size_t most_steps = std::max<std::size_t>(packed_terms / numbers.terms, 1);
-  const std::size_t a_step = tile.rows * numbers.row_words();
-  grow(scratch.a, most_steps * a_step + 16);
+  const std::size_t row_words = numbers.row_words(), a_step = block_rows * row_words;
+  grow(scratch.a, round_up(tile.rows, block_rows) * most_steps * row_words + 16);
   grow(scratch.b, most_steps * panels * numbers.panel_words() + 16);
   grow(scratch.sums, tile.rows * columns + 16);
   std::vector<std::uint8_t> bad_rows(tile.rows), bad_columns(columns);
@@ -125,9 +125,12 @@ void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) con
 
   for (std::size_t s0 = 0; s0 < map.steps(); s0 += most_steps) {
     const std::size_t steps = std::min(most_steps, map.steps() - s0);
-    std::uint32_t* packed_a = aligned(scratch.a);
+    // [blocks of rows, steps, 32]: what a block needs is one stretch of memory.
+    const auto packed_row = [&, first = aligned(scratch.a)](std::size_t r) {
+      return first + r / block_rows * most_steps * a_step + r % block_rows * row_words;
+    };
     for (std::size_t r = 0; r < tile.rows; ++r)
-      a.row(map, tile.row + r, s0, steps, packed_a + r * numbers.row_words(), a_step, &bad_rows[r]);
+      a.row(map, tile.row + r, s0, steps, packed_row(r), a_step, &bad_rows[r]);
     for (std::size_t p = 0; p < panels; ++p) {
       const std::size_t first_column = p * panel_columns;
       std::uint32_t* packed_b = aligned(scratch.b) + p * most_steps * numbers.panel_words();
@@ -141,7 +144,7 @@ void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) con
           std::size_t end = s + 1;
           while (end < steps && !(promotes && map.ends_chunk(s0 + end - 1))) ++end;
           const auto run = numbers.layout == simd::Layout::words ? simd::run_word_steps : simd::run_float_steps;
-          run(numbers, {packed_a + s * a_step + r * numbers.row_words(), a_step,
+          run(numbers, {packed_row(r) + s * a_step, a_step,
                         packed_b + s * numbers.panel_words(), block, end - s,
                         sums + (p * tile.rows + r) * panel_columns, panel_columns});
           if (promotes && map.ends_chunk(s0 + end - 1))
