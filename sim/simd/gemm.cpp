@@ -87,6 +87,16 @@ void GemmPlan::run_by_dot(const Tile& tile, float* d) const {
   gemm_block_by_dot(gemm_, tile.row, tile.rows, tile.column, tile.columns, d);
 }
 
+void GemmPlan::promote(std::size_t chunk, std::size_t row, std::size_t column, std::size_t rows,
+                       std::size_t columns, float* sums, float* d) const {
+  const std::size_t n = gemm_.shape.n;
+  float* totals = d + row * n + column;
+  if (!gemm_.promotion) return simd::add_sums(sums, rows, columns, totals, n);
+  for (std::size_t r = 0; r < rows; ++r)
+    gemm_.promotion->add(chunk, row + r, column, columns, sums + r * panel_columns, totals + r * n);
+  std::fill_n(sums, rows * panel_columns, 0.0f);
+}
+
 void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) const {
   const simd::StepNumbers numbers = simd::step_numbers(gemm_.model, gemm_.a.format, gemm_.b.format);
   const std::size_t n = gemm_.shape.n, k = gemm_.shape.k;
@@ -94,8 +104,6 @@ void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) con
   const simd::StepMap map{k, static_cast<std::size_t>(gemm_.model.terms),
                           promotes ? std::min(gemm_.promote_every, k) : k};
   const simd::Packer a(gemm_, gemm_.a, numbers, false), b(gemm_, gemm_.b, numbers, true);
-  const PlainPromotion plain;
-  const Promotion& promotion = gemm_.promotion ? *gemm_.promotion : plain;
 
   const std::size_t columns = round_up(tile.columns, panel_columns), panels = columns / panel_columns;
   const std::size_t most_steps = std::max<std::size_t>(packed_terms / numbers.terms, 1);
@@ -148,12 +156,8 @@ void GemmPlan::run_vectors(const Tile& tile, GemmScratch& scratch, float* d) con
                         packed_b + s * numbers.panel_words(), block, end - s,
                         sums + (p * tile.rows + r) * panel_columns, panel_columns});
           if (promotes && map.ends_chunk(s0 + end - 1))
-            for (std::size_t i = r; i < r + block; ++i) {
-              float* partial = &sum_at(i, first_column);
-              promotion.add((s0 + end - 1) / map.steps_per_chunk(), tile.row + i, tile.column + first_column,
-                            valid, partial, d + (tile.row + i) * n + tile.column + first_column);
-              std::fill_n(partial, panel_columns, 0.0f);
-            }
+            promote((s0 + end - 1) / map.steps_per_chunk(), tile.row + r, tile.column + first_column, block, valid,
+                    &sum_at(r, first_column), d);
           s = end;
         }
       }

@@ -73,6 +73,12 @@ void run_word_steps(const StepNumbers& numbers, const StepBlock& block);
 /// Whether this processor and this build have run_word_steps().
 bool has_word_steps();
 
+/// totals[r, j] = totals[r, j] + sums[r, j], to nearest even, for the first `columns`; sums = 0.
+///
+/// sums    [rows, 64], aligned to 64 bytes
+/// totals  [rows, stride]
+void add_sums(float* sums, std::size_t rows, std::size_t columns, float* totals, std::size_t stride);
+
 /// Packs `count` codes of one row as steps of Layout::words, significands times 2^lift. What the last
 /// step lacks is zero. Returns false if a number is not finite; the records are then of no use.
 ///
