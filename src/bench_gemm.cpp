@@ -98,8 +98,8 @@ std::vector<BenchResult> bench_gemm(const BenchOptions& options) {
     gemm.a = {format, codes_a.data(), ones.data()};
     gemm.b = {format, codes_b.data(), ones.data()};
     gemm.promote_every = row.promote_every;
-    const GemmPlan plan(gemm);
     for (const int threads : options.threads) {
+      const GemmPlan plan(gemm, threads);
       const auto times = race({emulated(plan, d), eigen(k, a, b, eigen_d)}, threads, options.rounds);
       const auto rate = [&](std::size_t i, std::size_t elements) {
         return 1e-9 * products / static_cast<double>(elements) / median(times[i]);

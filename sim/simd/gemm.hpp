@@ -15,12 +15,13 @@ struct GemmScratch {
   std::vector<float> sums;
 };
 
-/// A product cut into tiles of D, large ones where there are enough of them for several threads. The bits do not depend on the tiles, on the order or the threads
+/// A product cut into tiles of D. The bits do not depend on the tiles, on the order or the threads
 /// that compute them, or on the instructions used: every element is what dot() gives.
 class GemmPlan {
  public:
+  /// For `threads` threads there are several tiles each, if D is large enough.
   /// Throws std::invalid_argument if a block of scales would cross a chunk of promotion.
-  explicit GemmPlan(const Gemm& gemm);
+  explicit GemmPlan(const Gemm& gemm, int threads = 1);
 
   std::size_t tiles() const { return row_tiles_ * column_tiles_; }
   /// Whether the vector kernel computes it; else every element is one call of dot().
@@ -34,6 +35,10 @@ class GemmPlan {
   struct Tile;
   void run_by_dot(const Tile& tile, float* d) const;
   void run_vectors(const Tile& tile, GemmScratch& scratch, float* d) const;
+
+  /// Adds the sums of a block of rows and a panel, [rows, 64], to D; they become 0.
+  void promote(std::size_t chunk, std::size_t row, std::size_t column, std::size_t rows, std::size_t columns,
+               float* sums, float* d) const;
 
   Gemm gemm_;
   bool vectorised_;

@@ -16,6 +16,7 @@ namespace HWY_NAMESPACE {
 
 // One lane at a time is what dot() does already: gemm() never comes here.
 void RunSteps(const StepNumbers&, const StepBlock&) {}
+void AddSums(float*, std::size_t, std::size_t, float*, std::size_t) {}
 
 #else
 
@@ -235,6 +236,18 @@ void RunSteps(const StepNumbers& n, const StepBlock& block) {
   kernels[(n.wide ? 4 : 0) + (n.shifted ? 2 : 0) + (n.half ? 1 : 0)](n, block);
 }
 
+void AddSums(float* sums, std::size_t rows, std::size_t columns, float* totals, std::size_t stride) {
+  const F f;
+  const std::size_t lanes = hn::Lanes(f);
+  for (std::size_t r = 0; r < rows; ++r, sums += panel_columns, totals += stride) {
+    std::size_t j = 0;
+    for (; j + lanes <= columns; j += lanes)
+      hn::StoreU(hn::Add(hn::LoadU(f, totals + j), hn::Load(f, sums + j)), f, totals + j);
+    for (; j < columns; ++j) totals[j] += sums[j];
+    for (std::size_t i = 0; i < panel_columns; i += lanes) hn::Store(hn::Zero(f), f, sums + i);
+  }
+}
+
 #endif
 
 }  // namespace HWY_NAMESPACE
@@ -246,9 +259,14 @@ HWY_AFTER_NAMESPACE();
 namespace fp8scope::simd {
 
 HWY_EXPORT(RunSteps);
+HWY_EXPORT(AddSums);
 
 void run_float_steps(const StepNumbers& numbers, const StepBlock& block) {
   HWY_DYNAMIC_DISPATCH(RunSteps)(numbers, block);
+}
+
+void add_sums(float* sums, std::size_t rows, std::size_t columns, float* totals, std::size_t stride) {
+  HWY_DYNAMIC_DISPATCH(AddSums)(sums, rows, columns, totals, stride);
 }
 
 }  // namespace fp8scope::simd

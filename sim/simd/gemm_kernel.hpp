@@ -70,14 +70,26 @@ void run_float_steps(const StepNumbers& numbers, const StepBlock& block);
 /// The same on Layout::words, for F <= 13, steps of 16 or 32, binary32 results, no shifts.
 void run_word_steps(const StepNumbers& numbers, const StepBlock& block);
 
-/// Whether this processor and this build have run_word_steps() and pack_words().
+/// Whether this processor and this build have run_word_steps().
 bool has_word_steps();
 
-/// Packs `count` codes as one row of Layout::words, its significands times 2^lift; the rest of the
-/// step's terms are zero. Returns false, and writes nothing, if a number is not finite.
+/// totals[r, j] = totals[r, j] + sums[r, j], to nearest even, for the first `columns`; sums = 0.
 ///
-/// record  [terms + terms / 4], written
-bool pack_words(const Format& format, const std::uint8_t* codes, std::size_t count, std::size_t terms,
-                int lift, std::uint32_t* record);
+/// sums    [rows, 64], aligned to 64 bytes
+/// totals  [rows, stride]
+void add_sums(float* sums, std::size_t rows, std::size_t columns, float* totals, std::size_t stride);
+
+/// Packs `count` codes of one row as steps of Layout::words, significands times 2^lift. What the last
+/// step lacks is zero. Returns false if a number is not finite; the records are then of no use.
+///
+/// record  one every `record_step` words, written
+bool pack_word_row(const Format& format, int lift, std::size_t terms, const std::uint8_t* codes,
+                   std::size_t count, std::uint32_t* record, std::size_t record_step);
+
+/// Packs one whole step of up to 64 rows, `stride` codes apart, as a panel of Layout::words.
+///
+/// record  [panel_words], written
+bool pack_word_panel(const Format& format, int lift, std::size_t terms, const std::uint8_t* codes,
+                     std::size_t stride, std::size_t columns, std::uint32_t* record);
 
 }  // namespace fp8scope::simd

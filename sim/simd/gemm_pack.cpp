@@ -52,7 +52,7 @@ void Packer::row_of(std::size_t row, std::size_t k, std::size_t count, std::uint
   const Code* codes = static_cast<const Code*>(codes_->codes) + row * gemm_->shape.k + k;
   if constexpr (sizeof(Code) == 1)
     if (numbers_.layout == Layout::words &&
-        pack_words(codes_->format, codes, count, numbers_.terms, lift_, record))
+        pack_word_row(codes_->format, lift_, numbers_.terms, codes, count, record, 0))
       return;
   if (numbers_.layout == Layout::words || has_nonfinite(codes, count)) {
     for (std::size_t i = 0; i < count; ++i) *nonfinite |= nonfinite_mark(unpack_code(codes_->format, codes[i]));
@@ -115,8 +115,20 @@ void Packer::float_row(const Code* codes, std::size_t count, std::size_t row, st
   record[numbers_.row_words() - 1] = static_cast<std::uint32_t>(shift);
 }
 
-void Packer::row(std::size_t row, std::size_t k, std::size_t count, std::uint32_t* record,
-                 std::uint8_t* nonfinite) const {
+void Packer::row(const StepMap& map, std::size_t row, std::size_t first, std::size_t steps,
+                 std::uint32_t* record, std::size_t record_step, std::uint8_t* nonfinite) const {
+  const std::size_t k = map.first(first), last = first + steps - 1;
+  if (numbers_.layout == Layout::words && map.contiguous() &&
+      pack_word_row(codes_->format, lift_, numbers_.terms,
+                    static_cast<const std::uint8_t*>(codes_->codes) + row * gemm_->shape.k + k,
+                    map.first(last) + map.count(last) - k, record, record_step))
+    return;
+  for (std::size_t s = 0; s < steps; ++s)
+    step(row, map.first(first + s), map.count(first + s), record + s * record_step, nonfinite);
+}
+
+void Packer::step(std::size_t row, std::size_t k, std::size_t count, std::uint32_t* record,
+                  std::uint8_t* nonfinite) const {
   switch (code_bytes(codes_->format)) {
     case 1: return row_of<std::uint8_t>(row, k, count, record, nonfinite);
     case 2: return row_of<std::uint16_t>(row, k, count, record, nonfinite);
@@ -127,9 +139,14 @@ void Packer::row(std::size_t row, std::size_t k, std::size_t count, std::uint32_
 void Packer::panel(std::size_t first, std::size_t last, std::size_t k, std::size_t count,
                    std::uint32_t* record, std::uint8_t* nonfinite, std::vector<std::uint32_t>& rows) const {
   const std::size_t terms = numbers_.terms, words = numbers_.row_words();
+  if (numbers_.layout == Layout::words && count == terms &&
+      pack_word_panel(codes_->format, lift_, terms,
+                      static_cast<const std::uint8_t*>(codes_->codes) + first * gemm_->shape.k + k,
+                      gemm_->shape.k, std::min(panel_columns, last - first), record))
+    return;
   rows.assign(panel_columns * words, 0u);
   for (std::size_t j = 0; j < panel_columns && first + j < last; ++j)
-    row(first + j, k, count, &rows[j * words], nonfinite + j);
+    step(first + j, k, count, &rows[j * words], nonfinite + j);
   // Word w of every row becomes line `line` of the panel, plus what turns a sign of A into one of B.
   const auto turn = [&](std::size_t w, std::size_t line, std::uint32_t plus) {
     for (std::size_t j = 0; j < panel_columns; ++j)

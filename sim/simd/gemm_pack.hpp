@@ -22,6 +22,8 @@ struct StepMap {
   std::size_t first(std::size_t step) const {
     return step / steps_per_chunk() * chunk + step % steps_per_chunk() * terms;
   }
+  /// Whether every step but the last is whole, so that steps lie one after the other.
+  bool contiguous() const { return chunk % terms == 0 || chunk == k; }
   std::size_t count(std::size_t step) const {
     const std::size_t end = (step / steps_per_chunk() + 1) * chunk;
     return std::min({terms, end - first(step), k - first(step)});
@@ -42,12 +44,12 @@ class Packer {
   /// The significands of B take the factor that lifts a product to F bits.
   Packer(const Gemm& gemm, const GemmCodes& codes, const StepNumbers& numbers, bool is_b);
 
-  /// One step, from index k on, of row `row`.
+  /// Steps [first, first + steps) of row `row`.
   ///
-  /// record     [row_words]
+  /// record     one every `record_step` words
   /// nonfinite  one mark, ored
-  void row(std::size_t row, std::size_t k, std::size_t count, std::uint32_t* record,
-           std::uint8_t* nonfinite) const;
+  void row(const StepMap& map, std::size_t row, std::size_t first, std::size_t steps, std::uint32_t* record,
+           std::size_t record_step, std::uint8_t* nonfinite) const;
 
   /// One step of the 64 rows from `first` on, as the columns of a panel; rows beyond `last` are zero.
   ///
@@ -58,6 +60,8 @@ class Packer {
              std::uint32_t* record, std::uint8_t* nonfinite, std::vector<std::uint32_t>& rows) const;
 
  private:
+  void step(std::size_t row, std::size_t k, std::size_t count, std::uint32_t* record,
+            std::uint8_t* nonfinite) const;
   template <class Code>
   void row_of(std::size_t row, std::size_t k, std::size_t count, std::uint32_t* record,
               std::uint8_t* nonfinite) const;

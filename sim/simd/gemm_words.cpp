@@ -7,6 +7,8 @@
 #if HWY_ARCH_X86 && defined(__GNUC__)
 #include <immintrin.h>
 
+#include <cstring>
+
 #define FP8SCOPE_VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
 
 namespace fp8scope::simd {
@@ -124,55 +126,92 @@ FP8SCOPE_VNNI void run(const StepNumbers& n, const StepBlock& block) {
   }
 }
 
-FP8SCOPE_VNNI inline __m256i all_bytes(std::uint32_t byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
+/// What decoding needs of a format, in every byte of a register.
+struct ByteFormat {
+  __m512i magnitude, largest, nan, field, fraction, hidden, sign;
+  __m128i places, lift;
+  bool fnuz;
 
-/// Even bytes of v as 16-bit words, times 2^places.
-FP8SCOPE_VNNI inline __m256i lifted_words(__m256i v, __m128i places) {
-  return _mm256_sll_epi16(_mm256_and_si256(v, _mm256_set1_epi32(0x00ff00ff)), places);
-}
+  FP8SCOPE_VNNI ByteFormat(const Format& f, int lift_places)
+      : magnitude(all(f.magnitude_mask())), largest(all(f.max_code())), nan(all(f.has_nan() ? f.nan_code() : 0)),
+        field(all(low_mask(f.exponent_bits))), fraction(all(low_mask(f.mantissa_bits))),
+        hidden(all(1u << f.mantissa_bits)), sign(all(f.sign_bit())), places(_mm_cvtsi32_si128(f.mantissa_bits)),
+        lift(_mm_cvtsi32_si128(lift_places)), fnuz(f.specials == Specials::fnuz) {}
+  FP8SCOPE_VNNI static __m512i all(std::uint32_t byte) { return _mm512_set1_epi8(static_cast<char>(byte)); }
+};
 
-/// Even bytes of v, 0 or 1, as the words 0 or -2.
-FP8SCOPE_VNNI inline __m256i sign_words(__m256i v) {
-  const __m256i words = _mm256_and_si256(v, _mm256_set1_epi32(0x00ff00ff));
-  return _mm256_slli_epi16(_mm256_sub_epi16(_mm256_setzero_si256(), words), 1);
-}
+/// 64 codes as the parts of Layout::words.
+struct DecodedWords {
+  __m512i bytes;
+  __m512i significands[2], signs[2];  ///< of even bytes, of odd bytes; signs 0 or -2
+  __mmask64 nonfinite;
+};
 
-/// record = the first `fours` 32-bit lanes of `even`, then of `odd`.
-FP8SCOPE_VNNI inline void store_words(std::uint32_t* record, std::size_t fours, __mmask8 lanes, __m256i even,
-                                      __m256i odd) {
-  _mm256_mask_storeu_epi32(record, lanes, even);
-  _mm256_mask_storeu_epi32(record + fours, lanes, odd);
+FP8SCOPE_VNNI inline DecodedWords decode_words(const ByteFormat& f, __m512i code) {
+  DecodedWords d;
+  const __m512i magnitude = _mm512_and_si512(code, f.magnitude);
+  d.nonfinite = f.fnuz ? _mm512_cmpeq_epi8_mask(code, f.nan) : _mm512_cmpgt_epu8_mask(magnitude, f.largest);
+  const __m512i field = _mm512_and_si512(_mm512_srl_epi16(magnitude, f.places), f.field);
+  const __mmask64 normal = _mm512_test_epi8_mask(field, field);
+  const __mmask64 some = _mm512_test_epi8_mask(magnitude, magnitude);
+  const __m512i fraction = _mm512_and_si512(magnitude, f.fraction);
+  const __m512i significand = _mm512_mask_add_epi8(fraction, normal, fraction, f.hidden);
+  // The smallest exponent has the fields 0 and 1.
+  const __m512i above = _mm512_mask_sub_epi8(field, normal, field, _mm512_set1_epi8(1));
+  d.bytes = _mm512_maskz_add_epi8(some, above, _mm512_set1_epi8(64));
+  const __m512i low = _mm512_set1_epi16(0xff);
+  d.significands[0] = _mm512_sll_epi16(_mm512_and_si512(significand, low), f.lift);
+  d.significands[1] = _mm512_sll_epi16(_mm512_srli_epi16(significand, 8), f.lift);
+  const __m512i two = _mm512_set1_epi16(-2);
+  const __m512i negative = _mm512_maskz_set1_epi8(_mm512_test_epi8_mask(code, f.sign), 1);
+  d.signs[0] = _mm512_maskz_mov_epi16(_mm512_test_epi16_mask(negative, low), two);
+  d.signs[1] = _mm512_maskz_mov_epi16(_mm512_test_epi16_mask(negative, _mm512_set1_epi16(-256)), two);
+  return d;
 }
 
 }  // namespace
 
-FP8SCOPE_VNNI bool pack_words(const Format& f, const std::uint8_t* codes, std::size_t count,
-                              std::size_t terms, int lift, std::uint32_t* record) {
+FP8SCOPE_VNNI bool pack_word_row(const Format& format, int lift, std::size_t terms, const std::uint8_t* codes,
+                                 std::size_t count, std::uint32_t* record, std::size_t record_step) {
+  const ByteFormat f(format, lift);
   const std::size_t fours = terms / 4;
-  const auto lanes = static_cast<__mmask8>((1u << fours) - 1);
-  const auto given = static_cast<__mmask32>((std::uint64_t{1} << count) - 1);
-  const __m256i code = _mm256_maskz_loadu_epi8(given, codes);
-  const __m256i magnitude = _mm256_and_si256(code, all_bytes(f.magnitude_mask()));
-  if (f.specials == Specials::fnuz) {
-    if (_mm256_cmpeq_epi8_mask(code, all_bytes(f.nan_code())) != 0) return false;
-  } else if (_mm256_cmpgt_epu8_mask(magnitude, all_bytes(f.max_code())) != 0) {
-    return false;
+  const auto lanes = static_cast<__mmask16>((1u << fours) - 1);
+  __mmask64 nonfinite = 0;
+  for (std::size_t k = 0; k < count; k += terms, record += record_step) {
+    const std::size_t here = count - k < terms ? count - k : terms;
+    const DecodedWords d =
+        decode_words(f, _mm512_maskz_loadu_epi8((std::uint64_t{1} << here) - 1, codes + k));
+    nonfinite |= d.nonfinite;
+    _mm512_mask_storeu_epi32(record, lanes, d.significands[0]);
+    _mm512_mask_storeu_epi32(record + fours, lanes, d.significands[1]);
+    _mm512_mask_storeu_epi32(record + 2 * fours, lanes, d.signs[0]);
+    _mm512_mask_storeu_epi32(record + 3 * fours, lanes, d.signs[1]);
+    _mm512_mask_storeu_epi32(record + 4 * fours, lanes, d.bytes);
   }
-  const __m128i places = _mm_cvtsi32_si128(f.mantissa_bits);
-  const __m256i field = _mm256_and_si256(_mm256_srl_epi16(magnitude, places), all_bytes(low_mask(f.exponent_bits)));
-  const __mmask32 normal = _mm256_test_epi8_mask(field, field);
-  const __mmask32 some = _mm256_test_epi8_mask(magnitude, magnitude);
-  const __m256i fraction = _mm256_and_si256(magnitude, all_bytes(low_mask(f.mantissa_bits)));
-  const __m256i significand = _mm256_mask_add_epi8(fraction, normal, fraction, all_bytes(1u << f.mantissa_bits));
-  const __m256i byte = _mm256_maskz_add_epi8(
-      some, _mm256_mask_sub_epi8(field, normal, field, all_bytes(1)), all_bytes(64));
-  const __m256i negative = _mm256_maskz_set1_epi8(_mm256_test_epi8_mask(code, all_bytes(f.sign_bit())), 1);
+  return nonfinite == 0;
+}
 
-  const __m128i up = _mm_cvtsi32_si128(lift);
-  store_words(record, fours, lanes, lifted_words(significand, up), lifted_words(_mm256_srli_epi16(significand, 8), up));
-  store_words(record + 2 * fours, fours, lanes, sign_words(negative), sign_words(_mm256_srli_epi16(negative, 8)));
-  _mm256_mask_storeu_epi32(record + 4 * fours, lanes, byte);
-  return true;
+FP8SCOPE_VNNI bool pack_word_panel(const Format& format, int lift, std::size_t terms, const std::uint8_t* codes,
+                                   std::size_t stride, std::size_t columns, std::uint32_t* record) {
+  const ByteFormat f(format, lift);
+  alignas(64) std::uint32_t turned[8][panel_columns] = {};
+  const std::size_t fours = terms / 4;
+  for (std::size_t j = 0; j < columns; ++j)
+    for (std::size_t q = 0; q < fours; ++q) std::memcpy(&turned[q][j], codes + j * stride + 4 * q, 4);
+  const __m512i one = _mm512_set1_epi16(1);
+  __mmask64 nonfinite = 0;
+  for (std::size_t q = 0; q < fours; ++q)
+    for (std::size_t j = 0; j < panel_columns; j += 16) {
+      const DecodedWords d = decode_words(f, _mm512_load_si512(&turned[q][j]));
+      nonfinite |= d.nonfinite;
+      std::uint32_t* four = record + q * 5 * panel_columns + j;
+      _mm512_store_si512(four, d.bytes);
+      for (int h = 0; h < 2; ++h) {
+        _mm512_store_si512(four + (1 + h) * panel_columns, d.significands[h]);
+        _mm512_store_si512(four + (3 + h) * panel_columns, _mm512_add_epi16(d.signs[h], one));
+      }
+    }
+  return nonfinite == 0;
 }
 
 bool has_word_steps() { return isa() == Isa::avx512 && __builtin_cpu_supports("avx512vnni"); }
@@ -190,7 +229,12 @@ namespace fp8scope::simd {
 
 bool has_word_steps() { return false; }
 void run_word_steps(const StepNumbers&, const StepBlock&) {}
-bool pack_words(const Format&, const std::uint8_t*, std::size_t, std::size_t, int, std::uint32_t*) {
+bool pack_word_row(const Format&, int, std::size_t, const std::uint8_t*, std::size_t, std::uint32_t*,
+                   std::size_t) {
+  return false;
+}
+bool pack_word_panel(const Format&, int, std::size_t, const std::uint8_t*, std::size_t, std::size_t,
+                     std::uint32_t*) {
   return false;
 }
 
