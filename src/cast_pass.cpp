@@ -11,6 +11,7 @@
 #include "sim/philox.hpp"
 #include "sim/quantize.hpp"
 #include "sim/simd/error_sums.hpp"
+#include "sim/simd/magnitudes.hpp"
 #include "src/errors.hpp"
 
 namespace fp8scope {

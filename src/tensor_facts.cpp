@@ -11,6 +11,7 @@
 #include "sim/amax.hpp"
 #include "sim/bits.hpp"
 #include "sim/simd/error_sums.hpp"
+#include "sim/simd/magnitudes.hpp"
 
 namespace fp8scope {
 namespace {

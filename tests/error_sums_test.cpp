@@ -10,6 +10,7 @@
 
 #include "sim/format.hpp"
 #include "sim/simd/error_sums.hpp"
+#include "sim/simd/magnitudes.hpp"
 #include "sim/simd/isa.hpp"
 
 namespace fp8scope {

@@ -291,45 +291,6 @@ double BulkPowerTarget(const float* x, std::size_t n, float bulk) {
 
 #endif
 
-namespace hn = hwy::HWY_NAMESPACE;
-using Words = hn::ScalableTag<std::uint32_t>;
-
-void ColumnMagnitudesTarget(const float* x, std::size_t rows, std::size_t cols,
-                            std::uint32_t* column_max) {
-  const Words u;
-  const std::size_t lanes = hn::Lanes(u);
-  const auto mask = hn::Set(u, magnitude_bits);
-  const auto* words = reinterpret_cast<const std::uint32_t*>(x);
-  std::size_t c = 0;
-  for (; c + lanes <= cols; c += lanes) {
-    auto largest = hn::Zero(u);
-    for (std::size_t r = 0; r < rows; ++r)
-      largest = hn::Max(largest, hn::And(hn::LoadU(u, words + r * cols + c), mask));
-    hn::StoreU(largest, u, column_max + c);
-  }
-  for (; c < cols; ++c) {
-    column_max[c] = 0;
-    for (std::size_t r = 0; r < rows; ++r)
-      column_max[c] = std::max(column_max[c], float_bits(x[r * cols + c]) & magnitude_bits);
-  }
-}
-
-void SegmentMagnitudesTarget(const std::uint32_t* magnitudes, std::size_t n, std::size_t span,
-                             std::uint32_t* segment_max) {
-  const Words u;
-  const std::size_t lanes = hn::Lanes(u);
-  for (std::size_t first = 0, k = 0; first < n; first += span, ++k) {
-    const std::size_t last = std::min(first + span, n);
-    auto largest = hn::Zero(u);
-    std::size_t i = first;
-    for (; i + lanes <= last; i += lanes)
-      largest = hn::Max(largest, hn::LoadU(u, magnitudes + i));
-    std::uint32_t result = hn::GetLane(hn::MaxOfLanes(u, largest));
-    for (; i < last; ++i) result = std::max(result, magnitudes[i]);
-    segment_max[k] = result;
-  }
-}
-
 }  // namespace HWY_NAMESPACE
 }  // namespace fp8scope
 HWY_AFTER_NAMESPACE();
@@ -340,8 +301,6 @@ namespace fp8scope {
 HWY_EXPORT(ErrorSumsTarget);
 HWY_EXPORT(MomentSumsTarget);
 HWY_EXPORT(BulkPowerTarget);
-HWY_EXPORT(ColumnMagnitudesTarget);
-HWY_EXPORT(SegmentMagnitudesTarget);
 
 ErrorSums error_sums(const CastLimits& limits, const CastRow& row) {
   if (isa() == Isa::scalar) return error_sums_scalar(limits, row);
@@ -356,16 +315,6 @@ MomentSums moment_sums(std::span<const float> x) {
 double bulk_power(std::span<const float> x, float bulk) {
   if (isa() == Isa::scalar) return bulk_power_scalar(x, bulk);
   return HWY_DYNAMIC_DISPATCH(BulkPowerTarget)(x.data(), x.size(), bulk);
-}
-
-void column_magnitudes(const float* x, std::size_t rows, std::size_t cols,
-                       std::uint32_t* column_max) {
-  HWY_DYNAMIC_DISPATCH(ColumnMagnitudesTarget)(x, rows, cols, column_max);
-}
-
-void segment_magnitudes(const std::uint32_t* magnitudes, std::size_t n, std::size_t width,
-                        std::uint32_t* segment_max) {
-  HWY_DYNAMIC_DISPATCH(SegmentMagnitudesTarget)(magnitudes, n, width, segment_max);
 }
 
 }  // namespace fp8scope

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace fp8scope {
+
+/// column_max[c] = max over the rows of the bits of |x[r, c]|. As integers: a NaN is above infinity.
+///
+/// x           [rows, cols]
+/// column_max  [cols], written
+void column_magnitudes(const float* x, std::size_t rows, std::size_t cols,
+                       std::uint32_t* column_max);
+
+/// segment_max[k] = max of magnitudes[k * width .. (k + 1) * width), the last one maybe shorter.
+///
+/// magnitudes   [n]
+/// segment_max  [ceil(n / width)], written
+void segment_magnitudes(const std::uint32_t* magnitudes, std::size_t n, std::size_t width,
+                        std::uint32_t* segment_max);
+
+}  // namespace fp8scope
