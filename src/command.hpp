@@ -22,6 +22,7 @@ std::span<const Command> commands();
 
 int run_info(const Args&);
 int run_bench(const Args&);
+int run_models(const Args&);
 int run_cast(const Args&);
 int run_formats(const Args&);
 int run_recipes(const Args&);

@@ -9,6 +9,7 @@ constexpr Command table[] = {
     {"info", "this build, the instruction sets and devices it can use", run_info},
     {"formats", "the number formats, their limits and code tables", run_formats},
     {"recipes", "the scaling recipes and their options", run_recipes},
+    {"models", "how matrix units add: accumulation models, their numbers and evidence", run_models},
     {"cast", "one array to codes, scales and dequantised values", run_cast},
     {"replay", "recipes over a recorded trace: what each loses, as a table and as HDF5", run_replay},
     {"trace", "list, describe or verify a recorded trace", run_trace},
