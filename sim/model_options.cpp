@@ -48,44 +48,66 @@ Result parse_result(std::string_view text, const Result& now) {
   return {integer("result", text, 0, 23), -126, 127, now.nearest};
 }
 
-struct Option {
-  std::string_view name;
-  void (*apply)(Model&, std::string_view);
-};
-
-constexpr Option options[] = {
-    {"terms", [](Model& m, std::string_view v) { m.terms = integer("terms", v, 0, most_terms); }},
-    {"f", [](Model& m, std::string_view v) { m.fraction_bits = integer("f", v, 0, most_fraction_bits); }},
-    {"floor", [](Model& m, std::string_view v) { m.floor_exponent = integer("floor", v, -400, 127); }},
-    {"result", [](Model& m, std::string_view v) { m.result = parse_result(v, m.result); }},
-    {"round", [](Model& m, std::string_view v) {
+constexpr ModelOption options[] = {
+    {"terms", "0 .. 4096", "products of one step; 0 is all of K",
+     [](Model& m, std::string_view v) { m.terms = integer("terms", v, 0, most_terms); }},
+    {"f", "0 .. 40", "fraction bits kept below the largest exponent of a step",
+     [](Model& m, std::string_view v) { m.fraction_bits = integer("f", v, 0, most_fraction_bits); }},
+    {"result", "0 .. 23, f32, e8m13, f16", "fraction bits of the sum that a step writes",
+     [](Model& m, std::string_view v) { m.result = parse_result(v, m.result); }},
+    {"round", "truncate, nearest", "how that sum is rounded",
+     [](Model& m, std::string_view v) {
        m.result.nearest = choose<bool>("round", v, {{"truncate", false}, {"nearest", true}});
      }},
-    {"cut", [](Model& m, std::string_view v) {
+    {"cut", "truncate, floor, nearest", "how a term is moved to the common quantum",
+     [](Model& m, std::string_view v) {
        m.cut = choose<Cut>("cut", v, {{"truncate", Cut::toward_zero}, {"floor", Cut::floor},
                                       {"nearest", Cut::nearest_even}});
      }},
-    {"c", [](Model& m, std::string_view v) {
+    {"c", "inside, outside", "whether C is one more term of the step, or is added to it afterwards",
+     [](Model& m, std::string_view v) {
        m.join = choose<Join>("c", v, {{"inside", Join::inside}, {"outside", Join::outside}});
      }},
-    {"zero_sign", [](Model& m, std::string_view v) {
+    {"floor", "-400 .. 127", "smallest exponent of the alignment (disputed: MMA-Sim, arXiv:2512.07004)",
+     [](Model& m, std::string_view v) { m.floor_exponent = integer("floor", v, -400, 127); }},
+    {"zero_sign", "kept, positive", "sign of a result that underflows (disputed: MMA-Sim v2, v1)",
+     [](Model& m, std::string_view v) {
        m.underflow_sign = choose<UnderflowSign>(
            "zero_sign", v, {{"kept", UnderflowSign::kept}, {"positive", UnderflowSign::positive}});
      }},
-    {"zeros", [](Model& m, std::string_view v) {
+    {"zeros", "floor, counted", "exponent of products with a zero factor (disputed: MMA-Sim v2, v1)",
+     [](Model& m, std::string_view v) {
        m.zero_factors = choose<ZeroFactors>(
            "zeros", v, {{"floor", ZeroFactors::floor}, {"counted", ZeroFactors::counted}});
      }},
-    {"nonfinite_c", [](Model& m, std::string_view v) {
+    {"nonfinite_c", "dropped, propagated", "NaN and infinity in C of CDNA3 FP8 (disputed: MMA-Sim v2, v1)",
+     [](Model& m, std::string_view v) {
        m.nonfinite_c = choose<NonfiniteC>(
            "nonfinite_c", v, {{"dropped", NonfiniteC::dropped}, {"propagated", NonfiniteC::propagated}});
      }},
-    {"window", [](Model& m, std::string_view v) {
+    {"window", "scales, elements", "alignment of scaled 4-bit formats (disputed: MMA-Sim, tcgen05-model)",
+     [](Model& m, std::string_view v) {
        m.window = choose<Window>("window", v, {{"scales", Window::scales}, {"elements", Window::elements}});
      }},
 };
 
+/// Throws std::invalid_argument where numbers that are allowed alone do not go together.
+void check(const Model& m) {
+  const bool cdna3 = m.summation == Summation::cdna3 || m.summation == Summation::cdna3_even_odd;
+  if (m.terms == 0 && (cdna3 || m.summation == Summation::aligned || m.summation == Summation::grouped))
+    throw std::invalid_argument("model option terms=0: a step of this model has 1 to " +
+                                std::to_string(most_terms) + " products");
+  if (cdna3 && m.fraction_bits > 31)
+    throw std::invalid_argument("model option f=" + std::to_string(m.fraction_bits) +
+                                ": CDNA3 keeps at most 31 fraction bits");
+  if (m.scale_block != 0 && m.terms % m.scale_block != 0)
+    throw std::invalid_argument("model option terms=" + std::to_string(m.terms) + ": wanted a multiple of the " +
+                                std::to_string(m.scale_block) + " products that share a scale");
+}
+
 }  // namespace
+
+std::span<const ModelOption> model_options() { return options; }
 
 Model parse_model(std::string_view text, std::string_view a, std::string_view b,
                   std::string_view output) {
@@ -110,9 +132,7 @@ Model parse_model(std::string_view text, std::string_view a, std::string_view b,
     seen.push_back(key);
     by_name(options, key, "model option").apply(model, part.substr(equals + 1));
   }
-  if (model.summation == Summation::aligned && model.terms == 0)
-    throw std::invalid_argument("terms=0: a step of an aligned sum has 1 to " + std::to_string(most_terms) +
-                                " products");
+  check(model);
   return model;
 }
 

@@ -162,6 +162,22 @@ bool holds(std::string_view list, std::string_view word) {
 
 }  // namespace
 
+std::string_view summation_name(Summation summation) {
+  switch (summation) {
+    case Summation::aligned: return "aligned";
+    case Summation::grouped: return "grouped";
+    case Summation::cdna3: return "cdna3";
+    case Summation::cdna3_even_odd: return "cdna3, even and odd";
+    case Summation::exact: return "exact";
+    case Summation::flushed: return "flushed, pairwise";
+    case Summation::fma: return "fma";
+    case Summation::sequential: return "sequential";
+    case Summation::pairwise: return "pairwise";
+    case Summation::binary64: return "binary64";
+    default: return "two fp16 steps";
+  }
+}
+
 std::span<const ModelRow> model_rows() { return rows; }
 std::span<const ModelAlias> model_aliases() { return aliases; }
 
@@ -169,10 +185,18 @@ bool accepts(const ModelRow& row, std::string_view a, std::string_view b) {
   return row.inputs.empty() || (holds(row.inputs, a) && holds(row.inputs, b));
 }
 
+std::string_view model_called(std::string_view name) {
+  if (const ModelAlias* alias = find_by_name(aliases, name)) return alias->model;
+  if (find_by_name(rows, name)) return name;
+  std::vector<std::string_view> known;
+  for (const ModelRow& row : rows)
+    if (known.empty() || known.back() != row.name) known.push_back(row.name);
+  throw UnknownName(unknown_name("accumulation model", name, known));
+}
+
 const ModelRow& find_model(std::string_view name, std::string_view a, std::string_view b,
                            std::string_view output) {
-  if (const ModelAlias* alias = find_by_name(aliases, name)) name = alias->model;
-  by_name(rows, name, "accumulation model");
+  name = model_called(name);
   std::string has;
   for (const ModelRow& row : rows) {
     if (row.name != name) continue;

@@ -28,6 +28,9 @@ struct ModelAlias {
 
 std::span<const ModelAlias> model_aliases();
 
+/// `name`, or the model that it is an alias of. Throws UnknownName listing the names there are.
+std::string_view model_called(std::string_view name);
+
 /// Whether the row multiplies A and B of these formats. The names are those of parse_format(), or
 /// "fp32", "fp64".
 bool accepts(const ModelRow& row, std::string_view a, std::string_view b);
@@ -37,20 +40,19 @@ bool accepts(const ModelRow& row, std::string_view a, std::string_view b);
 const ModelRow& find_model(std::string_view name, std::string_view a, std::string_view b,
                            std::string_view output = "f32");
 
+/// A number or a choice of a model that the command line can change.
+struct ModelOption {
+  std::string_view name, values, meaning;
+  void (*apply)(Model&, std::string_view value);
+};
+
+std::span<const ModelOption> model_options();
+
+/// "aligned", "grouped", "fma", ...: how the row of the specification calls it in brackets.
+std::string_view summation_name(Summation summation);
+
 /// The model that `text` spells: a name, then options that change it, "name:key=value:key=value".
-/// `custom` starts from terms=32:f=25:result=23 toward zero, C inside. Keys:
-///
-///   terms=N          products of one step; 0 is all of K
-///   f=N              fraction bits kept below the largest exponent of a step, 0 .. 40
-///   floor=N          smallest exponent of the alignment (D2)
-///   result=N         fraction bits of the sum written back, 0 .. 23; or f32, f16, e8m13
-///   round=truncate|nearest      of the sum written back
-///   cut=truncate|floor|nearest  of each term
-///   c=inside|outside            whether C is one more term of the alignment
-///   zero_sign=kept|positive     of a result that underflows (D3)
-///   zeros=floor|counted         exponent of products with a zero factor (D4)
-///   nonfinite_c=dropped|propagated  of CDNA3 FP8 (D5)
-///   window=scales|elements          of scaled 4-bit formats (D6)
+/// `custom` starts from the numbers of Model{}. The keys are those of model_options().
 ///
 /// Throws as find_model(), and std::invalid_argument for a value out of range.
 Model parse_model(std::string_view text, std::string_view a, std::string_view b,

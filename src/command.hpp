@@ -22,10 +22,10 @@ std::span<const Command> commands();
 
 int run_info(const Args&);
 int run_bench(const Args&);
+int run_models(const Args&);
 int run_cast(const Args&);
 int run_formats(const Args&);
 int run_gemm(const Args&);
-int run_models(const Args&);
 int run_validate(const Args&);
 int run_recipes(const Args&);
 int run_replay(const Args&);

@@ -9,7 +9,7 @@ constexpr Command table[] = {
     {"info", "this build, the instruction sets and devices it can use", run_info},
     {"formats", "the number formats, their limits and code tables", run_formats},
     {"recipes", "the scaling recipes and their options", run_recipes},
-    {"models", "the matrix units, their numbers and the evidence for them", run_models},
+    {"models", "how matrix units add: accumulation models, their numbers and evidence", run_models},
     {"cast", "one array to codes, scales and dequantised values", run_cast},
     {"gemm", "one product of matrices as a matrix unit computes it, and who owns its error", run_gemm},
     {"replay", "recipes over a recorded trace: what each loses, as a table and as HDF5", run_replay},

@@ -1,122 +1,253 @@
-// Worked examples typed in by hand: one line for each rule of the matrix units.
-#include <fmt/format.h>
+// Words typed in from the specification of matrix units, section 5 and 7.
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <string>
+#include <map>
 
 #include "sim/models.hpp"
+#include "sim/names.hpp"
 
 namespace fp8scope {
 namespace {
 
-using Codes = std::vector<std::uint32_t>;
+/// Codes from lane 0 on, or by lane.
+struct Lanes {
+  std::vector<std::uint32_t> codes;
+  Lanes(std::initializer_list<std::uint32_t> list) : codes(list) {}
+  static Lanes at(const std::map<std::size_t, std::uint32_t>& given) {
+    Lanes l{};
+    for (const auto& [lane, code] : given) {
+      l.codes.resize(std::max(l.codes.size(), lane + 1));
+      l.codes[lane] = code;
+    }
+    return l;
+  }
+  static Lanes repeat(std::uint32_t code, std::size_t count) {
+    Lanes l{};
+    l.codes.assign(count, code);
+    return l;
+  }
+};
 
-/// A step's worth of codes; lanes that are not given are zero.
-std::vector<Operand> lanes(const Format& f, const Codes& codes, std::size_t n = 32) {
-  std::vector<Operand> operands(n, unpack_code(f, 0));
-  for (std::size_t i = 0; i < codes.size(); ++i) operands[i] = unpack_code(f, codes[i]);
-  return operands;
+Format format_called(const std::string& name) { return name == "fp32" ? fp32 : parse_format(name); }
+
+std::vector<Operand> operands(const std::string& format, const Lanes& lanes, std::size_t k) {
+  std::vector<Operand> x;
+  for (std::size_t i = 0; i < k; ++i)
+    x.push_back(unpack_code(format_called(format), i < lanes.codes.size() ? lanes.codes[i] : 0));
+  return x;
 }
 
-std::string word(const char* model, const char* a_format, const char* b_format, const Codes& a, const Codes& b,
-                 std::uint32_t c, std::size_t n = 32) {
-  const Model& m = find_model(model, a_format, b_format).model;
-  const float d = dot(m, {lanes(parse_format(a_format), a, n), {}}, {lanes(parse_format(b_format), b, n), {}},
-                      bits_float(c));
-  return fmt::format("{:08X}", float_bits(d));
+/// Word of one instruction of `k` products; binary16 words of units that write them.
+std::uint32_t word(const std::string& model, const std::string& a_format, const Lanes& a,
+                   const std::string& b_format, const Lanes& b, std::uint32_t c, std::size_t k,
+                   const std::string& output = "f32", const Lanes& scale_a = {}, const Lanes& scale_b = {}) {
+  const Model m = parse_model(model, a_format, b_format, output);
+  std::vector<Operand> sa, sb;
+  for (const auto code : scale_a.codes) sa.push_back(unpack_scale(m.scale_format, code));
+  for (const auto code : scale_b.codes) sb.push_back(unpack_scale(m.scale_format, code));
+  const auto x = operands(a_format, a, k), y = operands(b_format, b, k);
+  const float addend = output == "f16" ? decode(fp16, c) : bits_float(c);
+  const float d = dot(m, {x, sa}, {y, sb}, addend);
+  return output == "f16" ? encode(fp16, d, {.overflow = Overflow::special}) : float_bits(d);
 }
 
 struct Example {
-  const char* what;
-  Codes a, b;
-  std::uint32_t c;
-  const char *hopper, *ada, *blackwell;
+  int number;
+  std::string a_format;
+  Lanes a;
+  std::string b_format;
+  Lanes b;
+  std::uint32_t c, hopper, ada, blackwell;
 };
 
-TEST(Accumulator, WorkedExamplesOfFp8) {
-  Codes split_a(17, 0), split_b(17, 0);
-  split_a[0] = 0x78, split_a[1] = 0xF8, split_a[16] = 0x38;
-  split_b[0] = 0x78, split_b[1] = 0x78, split_b[16] = 0x38;
-  const Example examples[] = {
-      {"C is cut even with zero products", {}, {}, 0x3F800001, "3F800000", "3F800000", "3F800001"},
-      {"truncation, not rounding", {}, {}, 0x3FFFFFFF, "3FFFFC00", "3FFFFC00", "3FFFFFFF"},
-      {"a residual is lost at F=13", {0x78, 0xF8, 0x38}, {0x78, 0x78, 0x38}, 0, "00000000", "00000000", "3F800000"},
-      {"Ada splits at k=16", split_a, split_b, 0, "00000000", "3F800000", "3F800000"},
-      {"2^-13 survives", {0x38, 0xB8, 0x08}, {0x38, 0x38, 0x04}, 0, "39000000", "39000000", "39000000"},
-      {"2^-14 does not", {0x38, 0xB8, 0x04}, {0x38, 0x38, 0x04}, 0, "00000000", "00000000", "38800000"},
-      {"1.5 * 1.5 has exponent 0", {0x3C, 0xBC, 0x08}, {0x3C, 0x3C, 0x04}, 0, "39000000", "39000000", "39000000"},
-      {"1.125 * 2 has exponent 1", {0x39, 0xB9, 0x08}, {0x40, 0x40, 0x04}, 0, "00000000", "00000000", "39000000"},
-      {"a negative C truncates, not floors", {0x38}, {0x38}, 0xB8FFFFFF, "3F800000", "3F800000", "3F7FF800"},
-      {"no overflow", Codes(31, 0x38), Codes(31, 0x38), 0x7F7FFFFF, "7F7FFC00", "7F7FFC00", "7F7FFFFF"},
-      {"32 * 448 * 448", Codes(32, 0x7E), Codes(32, 0x7E), 0, "4AC40000", "4AC40000", "4AC40000"},
-      {"NaN * 0", {0x7F}, {0x00}, 0x3F800000, "7FFFFFFF", "7FFFFFFF", "7FFFFFFF"},
-      {"subnormals are kept", {0x01}, {0x01}, 0, "36800000", "36800000", "36800000"},
-      {"cancellation gives +0", {0x38, 0xB8}, {0x38, 0x38}, 0x80000000, "00000000", "00000000", "00000000"},
-  };
+const Example examples[] = {
+    {1, "e4m3", {}, "e4m3", {}, 0x3f800001, 0x3f800000, 0x3f800000, 0x3f800001},
+    {2, "e4m3", {}, "e4m3", {}, 0x3fffffff, 0x3ffffc00, 0x3ffffc00, 0x3fffffff},
+    {3, "e4m3", {0x78, 0xf8, 0x38}, "e4m3", {0x78, 0x78, 0x38}, 0, 0, 0, 0x3f800000},
+    {4, "e4m3", Lanes::at({{0, 0x78}, {1, 0xf8}, {16, 0x38}}), "e4m3",
+     Lanes::at({{0, 0x78}, {1, 0x78}, {16, 0x38}}), 0, 0, 0x3f800000, 0x3f800000},
+    {5, "e4m3", {0x38, 0xb8, 0x08}, "e4m3", {0x38, 0x38, 0x04}, 0, 0x39000000, 0x39000000, 0x39000000},
+    {6, "e4m3", {0x38, 0xb8, 0x04}, "e4m3", {0x38, 0x38, 0x04}, 0, 0, 0, 0x38800000},
+    {7, "e4m3", {0x3c, 0xbc, 0x08}, "e4m3", {0x3c, 0x3c, 0x04}, 0, 0x39000000, 0x39000000, 0x39000000},
+    {8, "e4m3", {0x39, 0xb9, 0x08}, "e4m3", {0x40, 0x40, 0x04}, 0, 0, 0, 0x39000000},
+    {9, "e4m3", {0x38}, "e4m3", {0x38}, 0xb8ffffff, 0x3f800000, 0x3f800000, 0x3f7ff800},
+    {10, "e4m3", Lanes::repeat(0x38, 31), "e4m3", Lanes::repeat(0x38, 31), 0x7f7fffff, 0x7f7ffc00, 0x7f7ffc00,
+     0x7f7fffff},
+    {11, "e4m3", Lanes::repeat(0x7e, 32), "e4m3", Lanes::repeat(0x7e, 32), 0, 0x4ac40000, 0x4ac40000, 0x4ac40000},
+    {12, "e4m3", {0x7f}, "e4m3", {0x00}, 0x3f800000, 0x7fffffff, 0x7fffffff, 0x7fffffff},
+    {13, "e5m2", {0x7c}, "e5m2", {0x00}, 0, 0x7fffffff, 0x7fffffff, 0x7fffffff},
+    {14, "e5m2", {0x7c, 0xfc}, "e5m2", {0x3c, 0x3c}, 0, 0x7fffffff, 0x7fffffff, 0x7fffffff},
+    {15, "e5m2", {0x7c}, "e5m2", {0xbc}, 0x3f800000, 0xff800000, 0xff800000, 0xff800000},
+    {16, "e4m3", {0x01}, "e4m3", {0x01}, 0, 0x36800000, 0x36800000, 0x36800000},
+    {16, "e5m2", {0x01}, "e5m2", {0x01}, 0, 0x2f800000, 0x2f800000, 0x2f800000},
+    {17, "e4m3", {0x38, 0xb8}, "e4m3", {0x38, 0x38}, 0x80000000, 0, 0, 0},
+    {18, "e4m3", {0x3c, 0x41}, "e5m2", {0x3d, 0xc1}, 0x3dcccccd, 0xc069a000, 0xc069a000, 0xc069999a},
+};
+
+TEST(Accumulator, HasTheWordsOfTheSpecificationForFp8) {
   for (const Example& e : examples) {
-    EXPECT_EQ(word("hopper_wgmma", "e4m3", "e4m3", e.a, e.b, e.c), e.hopper) << e.what;
-    EXPECT_EQ(word("ada_mma", "e4m3", "e4m3", e.a, e.b, e.c), e.ada) << e.what;
-    EXPECT_EQ(word("blackwell_tcgen05", "e4m3", "e4m3", e.a, e.b, e.c), e.blackwell) << e.what;
+    const auto d = [&](const char* model) { return word(model, e.a_format, e.a, e.b_format, e.b, e.c, 32); };
+    EXPECT_EQ(d("hopper_wgmma"), e.hopper) << "example " << e.number;
+    EXPECT_EQ(d("ada_mma"), e.ada) << "example " << e.number;
+    EXPECT_EQ(d("blackwell_tcgen05"), e.blackwell) << "example " << e.number;
+    EXPECT_EQ(d("rtxblackwell_mma"), e.blackwell) << "example " << e.number;
   }
+  EXPECT_EQ(word("hopper_wgmma", "e4m3", Lanes::repeat(0x7e, 32), "e4m3", Lanes::repeat(0x7e, 32), 0, 32, "f16"),
+            0x7c00u);
 }
 
-TEST(Accumulator, WorkedExamplesOfE5m2AndMixedPairs) {
-  for (const char* model : {"hopper_wgmma", "ada_mma", "blackwell_tcgen05"}) {
-    EXPECT_EQ(word(model, "e5m2", "e5m2", {0x7C}, {0x00}, 0), "7FFFFFFF") << model;
-    EXPECT_EQ(word(model, "e5m2", "e5m2", {0x7C, 0xFC}, {0x3C, 0x3C}, 0), "7FFFFFFF") << model;
-    EXPECT_EQ(word(model, "e5m2", "e5m2", {0x7C}, {0xBC}, 0x3F800000), "FF800000") << model;
-    EXPECT_EQ(word(model, "e5m2", "e5m2", {0x01}, {0x01}, 0), "2F800000") << model;
-  }
-  EXPECT_EQ(word("hopper_wgmma", "e4m3", "e5m2", {0x3C, 0x41}, {0x3D, 0xC1}, 0x3DCCCCCD), "C069A000");
-  EXPECT_EQ(word("blackwell_tcgen05", "e4m3", "e5m2", {0x3C, 0x41}, {0x3D, 0xC1}, 0x3DCCCCCD), "C069999A");
+TEST(Accumulator, EveryUnitAddsTheSameFourFp16ProductsDifferently) {
+  const Lanes a{0xf000, 0xb800, 0xb400, 0xb000}, b{0x6400, 0x3c00, 0x3c00, 0x3c00};
+  const std::pair<const char*, std::uint32_t> words[] = {
+      {"volta_mma", 0x00000000},    {"turing_mma", 0xbf000000},   {"ampere_mma", 0xbf000000},
+      {"ada_mma", 0xbf000000},      {"hopper_mma", 0xbf400000},   {"hopper_wgmma", 0xbf400000},
+      {"blackwell_mma", 0xbf400000}, {"blackwell_tcgen05", 0xbf400000}, {"cdna1_mfma", 0xbf600000},
+      {"cdna2_mfma", 0x00000000},   {"cdna3_mfma", 0xbf000000},   {"exact", 0xbf600000}};
+  for (const auto& [model, want] : words) EXPECT_EQ(word(model, "fp16", a, "fp16", b, 0x4b000000, 4), want) << model;
 }
 
-// 2^23 - 2^23 - 0.5 - 0.25 - 0.125: every generation keeps another part of it.
-TEST(Accumulator, OneSumThroughTheGenerations) {
-  const Codes a{0xF000, 0xB800, 0xB400, 0xB000}, b{0x6400, 0x3C00, 0x3C00, 0x3C00};
-  const std::pair<const char*, const char*> generations[] = {
-      {"volta_mma", "00000000"},  {"turing_mma", "BF000000"}, {"ampere_mma", "BF000000"},
-      {"ada_mma", "BF000000"},    {"hopper_mma", "BF400000"}, {"blackwell_tcgen05", "BF400000"},
-      {"cdna1_mfma", "BF600000"}, {"cdna2_mfma", "00000000"}, {"cdna3_mfma", "BF000000"}};
-  for (const auto& [model, want] : generations)
-    EXPECT_EQ(word(model, "fp16", "fp16", a, b, 0x4B000000, 16), want) << model;
+TEST(Accumulator, OverflowsTowardZeroToInfinityAndKeepsItAcrossSteps) {
+  EXPECT_EQ(word("hopper_mma", "bf16", {0x7f00, 0x7f00}, "bf16", {0x3f80, 0x3f80}, 0, 16), 0x7f800000u);
+  const Lanes apart = Lanes::at({{0, 0x5f80}, {8, 0xdf80}}), one = Lanes::at({{0, 0x5f80}, {8, 0x5f80}});
+  EXPECT_EQ(word("ampere_mma", "bf16", apart, "bf16", one, 0, 16), 0x7f800000u);
+  EXPECT_EQ(word("ampere_mma", "bf16", {0x5f80, 0xdf80}, "bf16", {0x5f80, 0x5f80}, 0, 16), 0u);
 }
 
-TEST(Accumulator, OverflowIsInfinityAlsoWhereResultsAreTruncated) {
-  EXPECT_EQ(word("hopper_mma", "bf16", "bf16", {0x7F00, 0x7F00}, {0x3F80, 0x3F80}, 0, 16), "7F800000");
-  Codes a(9, 0), b(9, 0);
-  a[0] = 0x5F80, a[8] = 0xDF80, b[0] = b[8] = 0x5F80;
-  EXPECT_EQ(word("ampere_mma", "bf16", "bf16", a, b, 0, 16), "7F800000");
-  EXPECT_EQ(word("ampere_mma", "bf16", "bf16", {0x5F80, 0xDF80}, {0x5F80, 0x5F80}, 0, 16), "00000000");
-  EXPECT_EQ(word("hopper_mma", "bf16", "bf16", Codes(16, 0x1C80), Codes(16, 0x1C80), 0, 16), "00002000");
+TEST(Accumulator, ReadsTf32WithoutItsLowBitsAndStopsAtTheFloor) {
+  EXPECT_EQ(word("hopper_mma", "tf32", {0x3f801fff >> 13}, "tf32", {0x3f800000 >> 13}, 0, 8), 0x3f800000u);
+  EXPECT_EQ(word("hopper_mma", "tf32", {0x7f800001 >> 13}, "tf32", {0x3f800000 >> 13}, 0, 8), 0x7f800000u);
+  EXPECT_EQ(word("hopper_mma", "bf16", Lanes::repeat(0x1c80, 16), "bf16", Lanes::repeat(0x1c80, 16), 0, 16),
+            0x00002000u);
 }
 
-TEST(Accumulator, Cdna3TruncatesFp8OncePerSpecialRule) {
-  const Codes a{0x68}, b{0x68};
-  EXPECT_EQ(word("cdna3_mfma", "e4m3fnuz", "e4m3fnuz", a, b, 0xB8000000, 16), "447FFFFF");
-  EXPECT_EQ(word("cdna3_mfma", "e4m3fnuz", "e4m3fnuz", a, b, 0x38000000, 16), "44800000");
-  EXPECT_EQ(word("cdna3_mfma", "e4m3fnuz", "e4m3fnuz", a, b, 0xB7800000, 16), "44800000");
-  EXPECT_EQ(word("cdna3_mfma", "fp16", "fp16", {0x5000}, {0x5000}, 0xB7800000, 8), "447FFFFF");
-  EXPECT_EQ(word("cdna3_mfma", "e4m3fnuz", "e4m3fnuz", {0x7F, 0x08, 0xFF}, {0x7F, 0x88, 0x7F}, 0, 16), "BA800000");
-}
-
-TEST(Accumulator, BlockScalesEnterTheUnit) {
-  const auto scaled = [](const char* model, const char* format, std::uint32_t a, std::uint32_t b, std::size_t n,
-                         const Codes& sa, const Codes& sb, std::uint32_t c, std::size_t filled) {
-    const Model& m = find_model(model, format, format).model;
-    std::vector<Operand> x, y;
-    for (const std::uint32_t s : sa) x.push_back(unpack_scale(m.scale_format, s));
-    for (const std::uint32_t s : sb) y.push_back(unpack_scale(m.scale_format, s));
-    const Format f = parse_format(format);
-    const float d = dot(m, {lanes(f, Codes(filled, a), n), x}, {lanes(f, Codes(filled, b), n), y}, bits_float(c));
-    return fmt::format("{:08X}", float_bits(d));
+TEST(Accumulator, AppliesBlockScalesInsideTheAlignment) {
+  const auto mx = [](const Lanes& a, const Lanes& b, std::uint32_t c, std::uint32_t sa, std::uint32_t sb) {
+    return word("blackwell_mxfp8", "e4m3", a, "e4m3", b, c, 32, "f32", {sa}, {sb});
   };
-  EXPECT_EQ(scaled("blackwell_mxfp8", "e4m3", 0x38, 0x38, 32, {0x80}, {0x7E}, 0x3F800000, 1), "40000000");
-  EXPECT_EQ(scaled("blackwell_mxfp8", "e4m3", 0x38, 0x38, 32, {0xFF}, {0x7F}, 0, 1), "7FFFFFFF");
-  EXPECT_EQ(scaled("blackwell_mxfp8", "e4m3", 0x7E, 0x7E, 32, {0x10}, {0x58}, 0, 1), "00018800");
-  EXPECT_EQ(scaled("blackwell_nvfp4", "e2m1", 0x7, 0x7, 64, Codes(4, 0x38), Codes(4, 0x38), 0, 64), "45100000");
-  EXPECT_EQ(scaled("blackwell_mxfp4", "e2m1", 0x2, 0x3, 64, {0x7F, 0x7C}, {0x7F, 0x7F}, 0, 64), "42580000");
+  EXPECT_EQ(mx({0x38}, {0x38}, 0x3f800000, 0x80, 0x7e), 0x40000000u);
+  EXPECT_EQ(mx({0x38}, {0x38}, 0x3f800000, 0xff, 0x7e), 0x7fffffffu);
+  EXPECT_EQ(mx({0x7e}, {0x7e}, 0, 0x10, 0x58), 0x00018800u);
+  const auto all = [](std::uint32_t code) { return Lanes::repeat(code, 64); };
+  const auto nvfp4 = [&](std::uint32_t sa, std::uint32_t sb) {
+    return word("blackwell_nvfp4", "e2m1", all(7), "e2m1", all(7), 0, 64, "f32", Lanes::repeat(sa, 4),
+                Lanes::repeat(sb, 4));
+  };
+  EXPECT_EQ(nvfp4(0x38, 0x38), 0x45100000u);
+  EXPECT_EQ(nvfp4(0x7e, 0xfe), 0x4ddc8000u);
+  EXPECT_EQ(word("blackwell_mxfp4", "e2m1", all(2), "e2m1", all(3), 0, 64, "f32", {0x7f, 0x7c}, {0x7f, 0x7f}),
+            0x42580000u);
+}
+
+TEST(Accumulator, Cdna3FloorsWhatItShiftsOutAndTruncatesASmallC) {
+  const auto fp8 = [](std::uint32_t c) { return word("cdna3_mfma", "e4m3fnuz", {0x68}, "e4m3fnuz", {0x68}, c, 16); };
+  EXPECT_EQ(fp8(0xb8000000), 0x447fffffu);
+  EXPECT_EQ(fp8(0x38000000), 0x44800000u);
+  EXPECT_EQ(fp8(0xb7800000), 0x44800000u);
+  EXPECT_EQ(word("cdna3_mfma", "fp16", {0x5000}, "fp16", {0x5000}, 0xb7800000, 8), 0x447fffffu);
+  EXPECT_EQ(word("cdna3_mfma", "e4m3fnuz", {0x7f, 0x08, 0xff}, "e4m3fnuz", {0x7f, 0x88, 0x7f}, 0, 16), 0xba800000u);
+  EXPECT_EQ(word("cdna3_mfma", "e4m3fnuz", {0x7f, 0x08, 0xff}, "e4m3fnuz", {0x7f, 0x08, 0x7f}, 0, 16), 0u);
+  EXPECT_EQ(word("cdna3_mfma", "e4m3fnuz", {0x80}, "e4m3fnuz", {0x00}, 0, 16), 0x7fffffffu);
+  const Lanes a{0x7f00, 0xff00}, b{0x4000, 0x4000};
+  EXPECT_EQ(word("cdna3_mfma", "bf16", a, "bf16", b, 0, 8), 0x7fffffffu);
+  EXPECT_EQ(word("ampere_mma", "bf16", a, "bf16", b, 0, 8), 0u);
+}
+
+TEST(Accumulator, TheLoweringOfFp8MmaDoesNotTruncateC) {
+  EXPECT_EQ(word("sm90_mma_fp8_lowering", "e4m3", {}, "e4m3", {}, 0x3f800001, 32), 0x3f800001u);
+  EXPECT_EQ(word("sm90_mma_fp8_lowering", "e4m3", {0x7f}, "e4m3", {0x38}, 0, 32), 0x7fffffffu);
+}
+
+TEST(Accumulator, SwitchesGiveTheWordsOfTheOtherSource) {
+  // D2: the exponent floor of binary16 results.
+  const Lanes a{0x0400, 0x0001}, b{0x1000, 0x0002}, b1{0x1000, 0x0001};
+  EXPECT_EQ(word("hopper_mma", "fp16", a, "fp16", b, 0, 16, "f16"), 0x0001u);
+  EXPECT_EQ(word("hopper_mma:floor=-21", "fp16", a, "fp16", b, 0, 16, "f16"), 0x0000u);
+  EXPECT_EQ(word("hopper_mma", "fp16", a, "fp16", b1, 0, 16, "f16"), 0x0000u);
+  EXPECT_EQ(word("hopper_wgmma", "fp16", a, "fp16", b1, 0, 16, "f16"), 0x0001u);
+  // D3: the sign of what underflows to zero.
+  EXPECT_EQ(word("hopper_wgmma", "e5m2", {0x81}, "e5m2", {0x01}, 0, 32, "f16"), 0x8000u);
+  EXPECT_EQ(word("hopper_wgmma:zero_sign=positive", "e5m2", {0x81}, "e5m2", {0x01}, 0, 32, "f16"), 0x0000u);
+  // D5: infinity in C of CDNA3 under large products.
+  EXPECT_EQ(word("cdna3_mfma", "e5m2fnuz", {0x7f}, "e5m2fnuz", {0x7f}, 0x7f800000, 16), 0x4f440000u);
+  EXPECT_EQ(word("cdna3_mfma:nonfinite_c=propagated", "e5m2fnuz", {0x7f}, "e5m2fnuz", {0x7f}, 0x7f800000, 16),
+            0x7f800000u);
+  // D6: the window of NVFP4.
+  const Lanes x = Lanes::at({{0, 0x7}, {1, 0xf}, {2, 0x4}, {16, 0x2}}),
+              y = Lanes::at({{0, 0x7}, {1, 0x7}, {2, 0xe}, {16, 0x4}}), s{0x78, 0x01, 0x38, 0x38};
+  EXPECT_EQ(word("blackwell_nvfp4", "e2m1", x, "e2m1", y, 0x49000000, 64, "f32", s, s), 0x00000000u);
+  EXPECT_EQ(word("blackwell_nvfp4:window=elements", "e2m1", x, "e2m1", y, 0x49000000, 64, "f32", s, s), 0x37000000u);
+}
+
+TEST(Accumulator, ACustomModelWithHoppersNumbersIsHopper) {
+  const Model hopper = find_model("hopper_wgmma", "e4m3", "e4m3").model;
+  EXPECT_EQ(parse_model("custom:terms=32:f=13:result=e8m13:floor=-133", "e4m3", "e4m3"), hopper);
+  EXPECT_EQ(parse_model("custom:" + model_text(hopper), "e4m3", "e4m3"), hopper);
+  EXPECT_EQ(parse_model("hopper_wgmma:f=14", "e4m3", "e4m3").fraction_bits, 14);
+}
+
+TEST(Accumulator, CutsRoundsAndJoinsAsTheOptionsSay) {
+  const Lanes a{0x38, 0xb8, 0x84}, b{0x38, 0x38, 0x04}, b3{0x38, 0x38, 0x06};  // 1 - 1 - 2^-14, - 1.5 * 2^-14
+  const auto d = [&](const char* options, const Lanes& y, std::uint32_t c) {
+    return word(std::string("custom:terms=32:f=") + options, "e4m3", a, "e4m3", y, c, 32);
+  };
+  EXPECT_EQ(d("13", b, 0), 0x00000000u);
+  EXPECT_EQ(d("14", b, 0), 0xb8800000u);
+  EXPECT_EQ(d("13:cut=floor", b, 0), 0xb9000000u);
+  EXPECT_EQ(d("13:cut=nearest", b, 0), 0x00000000u) << "a tie goes to the even multiple";
+  EXPECT_EQ(d("13:cut=nearest", b3, 0), 0xb9000000u);
+  // C is cut as a term inside, added by an ordinary sum outside.
+  const Lanes none{};
+  const auto joined = [&](const char* options) {
+    return word(std::string("custom:f=13") + options, "e4m3", none, "e4m3", none, 0x3f800c01, 32);
+  };
+  EXPECT_EQ(joined(""), 0x3f800c00u);
+  EXPECT_EQ(joined(":c=outside"), 0x3f800c01u);
+  EXPECT_EQ(joined(":result=e8m13"), 0x3f800c00u);
+  EXPECT_EQ(joined(":c=outside:result=12"), 0x3f801000u) << "the sum outside is rounded to nearest";
+  EXPECT_EQ(joined(":result=12"), 0x3f800800u);
+  EXPECT_EQ(joined(":result=12:round=nearest"), 0x3f801000u) << "a tie goes to the even multiple";
+}
+
+TEST(Accumulator, RefusesWhatItDoesNotKnowAndSaysWhatThereIs) {
+  const auto message = [](const char* text, const char* a = "e4m3", const char* output = "f32") -> std::string {
+    try {
+      parse_model(text, a, a, output);
+    } catch (const std::invalid_argument& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  EXPECT_NE(message("hoper_wgmma").find("did you mean 'hopper_wgmma'"), std::string::npos);
+  EXPECT_NE(message("cdna3_mfma").find("e4m3fnuz e5m2fnuz -> f32"), std::string::npos);
+  EXPECT_NE(message("custom:f=41").find("0 to 40"), std::string::npos);
+  EXPECT_NE(message("custom:f=12:f=13").find("given twice"), std::string::npos);
+  EXPECT_NE(message("custom:fraction=3").find("model option"), std::string::npos);
+  EXPECT_NE(message("custom:terms").find("not key=value"), std::string::npos);
+  EXPECT_NE(message("custom:cut=up").find("truncate, floor, nearest"), std::string::npos);
+  EXPECT_NE(message("custom:terms=0").find("1 to 4096"), std::string::npos);
+  const std::vector<Operand> three(3), two(2);
+  EXPECT_THROW(dot(Model{}, {three, {}}, {two, {}}, 0.0f), std::invalid_argument);
+  Model scaled = Model{};
+  scaled.scale_block = 32;
+  EXPECT_THROW(dot(scaled, {two, {}}, {two, {}}, 0.0f), std::invalid_argument);
+}
+
+TEST(Accumulator, Fp64IsAChainOfFusedMultiplyAdds) {
+  const std::vector<double> a{1.0 + 0x1p-52, 0x1p-60}, b{1.0 + 0x1p-52, 1.0};
+  // (1 + u)^2 - 1 keeps u^2 only where the product is not rounded first.
+  EXPECT_EQ(dot_fp64(a, b, -1.0), 0x1p-51 + 0x1p-104 + 0x1p-60);
+  EXPECT_THROW(dot_fp64(a, std::vector<double>(1), 0.0), std::invalid_argument);
+}
+
+TEST(Accumulator, EveryNameOfTheTableIsUniqueForItsFormatsAndAcceptsThem) {
+  for (const ModelRow& row : model_rows()) {
+    if (row.inputs.empty()) continue;
+    const std::string first(row.inputs.substr(0, row.inputs.find(' ')));
+    EXPECT_EQ(&find_model(row.name, first, first, row.output), &row) << row.name << " " << first;
+    EXPECT_FALSE(row.evidence.empty());
+  }
+  for (const ModelAlias& alias : model_aliases())
+    EXPECT_TRUE(find_by_name(model_rows(), alias.model)) << alias.name;
 }
 
 }  // namespace

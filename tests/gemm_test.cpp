@@ -1,103 +1,12 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <cstring>
-#include <random>
-#include <string>
-#include <vector>
-
-#include "sim/models.hpp"
-#include "sim/simd/gemm.hpp"
 #include "sim/simd/isa.hpp"
+#include "tests/gemm_fuzz.hpp"
 #include "tests/same_bits.hpp"
 
 namespace fp8scope {
 namespace {
-
-/// What the operands of a fuzzed product look like.
-enum class Kinds { bits, finite, normal, cancelling, sparse };
-
-constexpr Kinds all_kinds[] = {Kinds::bits, Kinds::finite, Kinds::normal, Kinds::cancelling, Kinds::sparse};
-
-struct Matrix {
-  std::vector<std::uint8_t> bytes;
-  std::vector<std::uint8_t> scales;
-};
-
-std::uint32_t random_code(const Format& f, Kinds kinds, std::mt19937& random) {
-  const auto code = static_cast<std::uint32_t>(random()) & (f.codes() - 1);
-  const bool special = (code & f.magnitude_mask()) > f.max_code() || (f.specials == Specials::fnuz && code == f.nan_code());
-  if (kinds == Kinds::bits && random() % 64 == 0) return code;  // a few NaN and Inf are enough
-  if (kinds == Kinds::sparse && random() % 4 != 0) return 0;
-  if (kinds == Kinds::normal) {
-    std::normal_distribution<float> normal(0.0f, 0.05f * f.max_value() > 8.0f ? 8.0f : 1.0f);
-    return encode(f, normal(random));
-  }
-  if (kinds == Kinds::cancelling) return encode(f, random() % 2 != 0 ? 1.0f : -1.0f) + random() % 2;
-  return special ? 0u : code;
-}
-
-Matrix random_matrix(const Format& f, std::size_t rows, std::size_t k, int block, Kinds kinds,
-                     std::mt19937& random) {
-  Matrix m;
-  const std::size_t size = code_bytes(f);
-  m.bytes.resize(rows * k * size);
-  for (std::size_t i = 0; i < rows * k; ++i) {
-    const std::uint32_t code = random_code(f, kinds, random);
-    std::memcpy(&m.bytes[i * size], &code, size);
-  }
-  if (block != 0)
-    for (std::size_t i = 0; i < rows * ((k + block - 1) / block); ++i)
-      m.scales.push_back(static_cast<std::uint8_t>(kinds == Kinds::bits ? random() : 120 + random() % 16));
-  return m;
-}
-
-float random_c(Kinds kinds, bool half, std::mt19937& random) {
-  if (half) return decode(fp16, kinds == Kinds::bits ? random() % 65536 : random() % 0x5000);
-  if (kinds == Kinds::bits) return bits_float(static_cast<std::uint32_t>(random()));
-  return std::normal_distribution<float>(0.0f, 100.0f)(random);
-}
-
-struct Fuzz {
-  Gemm gemm;
-  Matrix a, b;
-  std::vector<float> c;
-
-  Fuzz(const Model& model, const Format& fa, const Format& fb, GemmShape shape, Kinds kinds,
-       std::mt19937& random) {
-    a = random_matrix(fa, shape.m, shape.k, model.scale_block, kinds, random);
-    b = random_matrix(fb, shape.n, shape.k, model.scale_block, kinds, random);
-    for (std::size_t i = 0; i < shape.m * shape.n; ++i)
-      c.push_back(random() % 2 ? 0.0f : random_c(kinds, model.result == rne_f16, random));
-    gemm.model = model;
-    gemm.shape = shape;
-    gemm.a = {fa, a.bytes.data(), a.scales.data()};
-    gemm.b = {fb, b.bytes.data(), b.scales.data()};
-    gemm.c = c.data();
-  }
-  std::vector<float> by_dot() const {
-    std::vector<float> d(c.size());
-    gemm_block_by_dot(gemm, 0, gemm.shape.m, 0, gemm.shape.n, d.data());
-    return d;
-  }
-  std::vector<float> by_gemm() const {
-    std::vector<float> d(c.size());
-    fp8scope::gemm(gemm, d.data());
-    return d;
-  }
-};
-
-Format format_called(const std::string& name) { return name == "fp32" ? fp32 : parse_format(name); }
-
-std::vector<std::string> words(std::string_view text) {
-  std::vector<std::string> list;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find(' '), text.size());
-    list.emplace_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return list;
-}
 
 class GemmOn : public testing::TestWithParam<Isa> {
  protected:
@@ -110,21 +19,122 @@ class GemmOn : public testing::TestWithParam<Isa> {
 
 TEST_P(GemmOn, EveryElementOfEveryModelIsDots) {
   std::mt19937 random(1);
-  for (const ModelRow& row : model_rows()) {
-    if (row.inputs.empty() || row.output == "f64") continue;
-    const auto inputs = words(row.inputs);
-    for (const Kinds kinds : all_kinds)
-      for (const std::string& a : inputs)
-        for (const std::string& b : inputs) {
-          const std::size_t k = 16 + random() % 200;
-          Fuzz fuzz(row.model, format_called(a), format_called(b), {1 + random() % 40, 1 + random() % 80, k},
-                    kinds, random);
-          const auto vectorised = GemmPlan(fuzz.gemm).vectorised();
-          EXPECT_TRUE(same_bits(fuzz.by_dot(), fuzz.by_gemm()))
-              << row.name << " " << a << " " << b << " " << row.output << " k=" << k << " kinds "
-              << static_cast<int>(kinds) << (vectorised ? " vectorised" : " by dot");
+  every_model([&](const ModelRow& row, const std::string& a, const std::string& b) {
+    for (const Kinds kinds : all_kinds) {
+      const std::size_t k = 1 + random() % 200;
+      const Fuzz fuzz(row.model, format_called(a), format_called(b), {1 + random() % 40, 1 + random() % 80, k},
+                      kinds, random);
+      EXPECT_TRUE(same_bits(fuzz.by_dot(), fuzz.by_gemm()))
+          << row.name << " " << a << " " << b << " " << row.output << " k=" << k << " kinds "
+          << static_cast<int>(kinds) << (GemmPlan(fuzz.gemm).vectorised() ? " vectorised" : " by dot");
+    }
+  });
+}
+
+TEST_P(GemmOn, PromotionAddsTheSumsOfWholeChunks) {
+  std::mt19937 random(2);
+  for (const char* name : {"hopper_wgmma", "blackwell_tcgen05", "ada_mma", "exact"})
+    for (const std::size_t every : {16, 24, 32, 64, 100, 128, 512})
+      for (const std::size_t k : {1, 31, 128, 300, 640}) {
+        Fuzz fuzz(find_model(name, "e4m3", "e4m3").model, e4m3, e4m3, {37, 70, k}, Kinds::normal, random);
+        fuzz.gemm.promote_every = every;
+        std::vector<float> want = fuzz.c;
+        for (std::size_t first = 0; first < k; first += every) {
+          // A chunk alone, from zero, is an ordinary product.
+          Fuzz chunk = fuzz;
+          chunk.gemm.promote_every = 0;
+          chunk.gemm.c = nullptr;
+          chunk.cut(first, std::min(every, k - first));
+          const std::vector<float> partial = chunk.by_dot();
+          for (std::size_t i = 0; i < want.size(); ++i) want[i] += partial[i];
         }
+        EXPECT_TRUE(same_bits(want, fuzz.by_gemm())) << name << " N_C=" << every << " k=" << k;
+        EXPECT_TRUE(same_bits(want, fuzz.by_dot())) << name << " N_C=" << every << " k=" << k;
+      }
+}
+
+/// Doubles every partial sum, and writes down what it was given.
+struct DoublingPromotion : Promotion {
+  mutable std::vector<std::vector<std::size_t>> chunks;  // of every element
+  std::size_t n;
+  DoublingPromotion(std::size_t m, std::size_t columns) : chunks(m * columns), n(columns) {}
+  void add(std::size_t chunk, std::size_t row, std::size_t column, std::size_t count, const float* partial,
+           float* total) const override {
+    for (std::size_t j = 0; j < count; ++j) {
+      total[j] += 2.0f * partial[j];
+      chunks[row * n + column + j].push_back(chunk);
+    }
   }
+};
+
+TEST_P(GemmOn, APromotionOfTheCallersSeesEveryElementOfEveryChunkInOrder) {
+  std::mt19937 random(3);
+  Fuzz fuzz(find_model("hopper_wgmma", "e4m3", "e4m3").model, e4m3, e4m3, {130, 140, 1100}, Kinds::normal, random);
+  fuzz.gemm.promote_every = 128;
+  fuzz.gemm.c = nullptr;
+  const std::vector<float> plain = fuzz.by_gemm();
+  DoublingPromotion doubling(130, 140);
+  fuzz.gemm.promotion = &doubling;
+  std::vector<float> twice = fuzz.by_gemm();
+  for (float& d : twice) d /= 2;
+  EXPECT_TRUE(same_bits(plain, twice));
+  for (const auto& seen : doubling.chunks) EXPECT_EQ(seen, (std::vector<std::size_t>{0, 1, 2, 3, 4, 5, 6, 7, 8}));
+}
+
+TEST_P(GemmOn, LargeProductsInManyTilesAreThoseOfOneTile) {
+  std::mt19937 random(4);
+  for (const auto& [name, format] : {std::pair{"hopper_wgmma", "e4m3"}, std::pair{"hopper_mma", "bf16"}}) {
+    const Format f = parse_format(format);
+    const Fuzz fuzz(find_model(name, format, format).model, f, f, {530, 600, 70}, Kinds::normal, random);
+    const std::vector<float> one = fuzz.by_gemm();
+    for (const int threads : {2, 16, 100}) {
+      const GemmPlan plan(fuzz.gemm, threads);
+      std::vector<float> d(one.size());
+      GemmScratch scratch;
+      for (std::size_t tile = plan.tiles(); tile-- > 0;) plan.run(tile, scratch, d.data());
+      EXPECT_TRUE(same_bits(one, d)) << name << " " << plan.tiles() << " tiles";
+    }
+    EXPECT_TRUE(same_bits(one, fuzz.by_dot())) << name;
+  }
+}
+
+TEST_P(GemmOn, CustomModelsOfAnyTermsAndFractionBitsAreDots) {
+  std::mt19937 random(5);
+  for (const int terms : {1, 3, 4, 8, 16, 32, 48, 64})
+    for (const int f : {2, 7, 13, 14, 20, 25, 28, 33})
+      for (const char* result : {"f32", "e8m13", "5"}) {
+        const std::string text = "custom:terms=" + std::to_string(terms) + ":f=" + std::to_string(f) + ":result=" + result;
+        const Model model = parse_model(text, "e4m3", "e4m3");
+        for (const Kinds kinds : {Kinds::finite, Kinds::cancelling}) {
+          const Fuzz fuzz(model, e4m3, e5m2, {9, 66, 150}, kinds, random);
+          EXPECT_TRUE(same_bits(fuzz.by_dot(), fuzz.by_gemm())) << text;
+        }
+      }
+}
+
+TEST_P(GemmOn, AProductWithoutTermsIsOneStepOfC) {
+  std::mt19937 random(6);
+  const Fuzz fuzz(find_model("hopper_wgmma", "e4m3", "e4m3").model, e4m3, e4m3, {3, 5, 0}, Kinds::normal, random);
+  const std::vector<float> d = fuzz.by_gemm();
+  for (std::size_t i = 0; i < d.size(); ++i)
+    EXPECT_EQ(float_bits(d[i]), float_bits(fuzz.c[i]) & 0xfffffc00u);
+}
+
+TEST(Gemm, TheModelsOfHardwareThatMatterHaveAVectorKernel) {
+  for (const auto& [name, format] : {std::pair{"hopper_wgmma", "e4m3"}, {"hopper_wgmma", "e5m2"},
+                                     {"ada_mma", "e4m3"}, {"blackwell_tcgen05", "e4m3"}, {"blackwell_mxfp8", "e4m3"},
+                                     {"hopper_mma", "fp16"}, {"hopper_mma", "bf16"}, {"hopper_mma", "tf32"},
+                                     {"volta_mma", "fp16"}, {"ampere_mma", "bf16"}, {"rtxblackwell_mma", "e2m1"}}) {
+    const Format f = parse_format(format);
+    EXPECT_TRUE(gemm_has_vector_kernel(find_model(name, format, format).model, f, f)) << name << " " << format;
+  }
+}
+
+TEST(Gemm, RefusesAPromotionInsideABlockOfScales) {
+  std::mt19937 random(7);
+  Fuzz fuzz(find_model("blackwell_mxfp8", "e4m3", "e4m3").model, e4m3, e4m3, {2, 2, 64}, Kinds::normal, random);
+  fuzz.gemm.promote_every = 48;
+  EXPECT_THROW(GemmPlan(fuzz.gemm), std::invalid_argument);
 }
 
 TEST(Gemm, TenMillionDotProductsOverAllModelsAreDots) {
