@@ -73,7 +73,7 @@ constexpr CastRule ml_dtypes_rule(Rounding rounding, Overflow overflow) {
 FP8_HD constexpr float decode(const Format& f, std::uint32_t code) {
   const std::uint32_t sign = (code & f.sign_bit()) != 0 ? 0x80000000u : 0u;
   const std::uint32_t magnitude = code & f.magnitude_mask();
-  if (f.specials == Specials::fnuz && code == f.nan_code()) return bits_float(0x7fc00000u);
+  if (f.specials == Specials::fnuz && code == f.nan_code()) return bits_float(sign | 0x7fc00000u);
   if (magnitude > f.max_code()) {
     const bool infinite = f.has_inf() && magnitude == f.inf_code();
     return bits_float(sign | (infinite ? inf_bits : 0x7fc00000u));
