@@ -83,6 +83,7 @@ TEST(FormatsExhaustive, EveryFloatHasTheCodeOfCudaAndMlDtypes) {
   ASSERT_EQ(sets.size(), all.size());
   for (const Encoder& encoder : all) {
     const auto& want = sets.at(encoder.name).at("fnv1a64_chunks");
+    ASSERT_EQ(want.size(), (std::uint64_t{1} << 32) / chunk) << encoder.name;
     std::vector<std::uint64_t> got(want.size());
     std::atomic<std::size_t> next{0};
     const auto work = [&] {
