@@ -26,8 +26,9 @@ inline std::size_t code_bytes(const Format& format) {
 }
 
 /// How the partial sum of a chunk of K joins the total: rows and columns are those of D.
-/// Called for every chunk of every part of a row, chunks in ascending order; from several threads,
-/// never twice at a time for the same elements.
+/// Called for every chunk of every part of a row, chunks in ascending order, from several threads. It
+/// may be called with a NaN and then again from chunk 0 on for the same element, which must not
+/// change what it does: keep no state in it.
 class Promotion {
  public:
   virtual ~Promotion() = default;

@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "sim/gemm.hpp"
@@ -32,14 +31,6 @@ class GemmPlan {
   void run(std::size_t tile, GemmScratch& scratch, float* d) const;
 
  private:
-  struct Tile;
-  void run_by_dot(const Tile& tile, float* d) const;
-  void run_vectors(const Tile& tile, GemmScratch& scratch, float* d) const;
-
-  /// Adds the sums of a block of rows and a panel, [rows, 64], to D; they become 0.
-  void promote(std::size_t chunk, std::size_t row, std::size_t column, std::size_t rows, std::size_t columns,
-               float* sums, float* d) const;
-
   Gemm gemm_;
   bool vectorised_;
   std::size_t tile_rows_, tile_columns_, row_tiles_, column_tiles_;

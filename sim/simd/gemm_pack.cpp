@@ -13,7 +13,8 @@ constexpr int most_direct_exponents = 62;  ///< a byte orders that many without 
 bool needs_shifts(const Format& f) { return f.max_exponent() - f.min_exponent() > most_direct_exponents; }
 
 std::uint8_t nonfinite_mark(const Operand& x) {
-  return x.kind == Kind::nan ? 1 : x.kind == Kind::infinite ? 2 : 0;
+  if (x.kind == Kind::nan) return nan_mark;
+  return x.kind == Kind::infinite ? infinity_mark : 0;
 }
 
 }  // namespace

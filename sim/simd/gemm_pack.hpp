@@ -37,8 +37,11 @@ struct StepMap {
 /// Numbers of the fastest kernel for a model and two formats.
 StepNumbers step_numbers(const Model& model, const Format& a, const Format& b);
 
+/// Marks of rows that hold numbers that are not finite.
+inline constexpr std::uint8_t nan_mark = 1, infinity_mark = 2;
+
 /// Packs codes of one operand into records of a Layout. Numbers that are not finite become zero and
-/// mark their row: 1 for a NaN, 2 for an infinity.
+/// mark their row.
 class Packer {
  public:
   /// The significands of B take the factor that lifts a product to F bits.
