@@ -33,6 +33,9 @@ class CastPass {
   CastPass(const TensorFacts& facts, std::vector<TensorCast> casts, float whole_amax);
   ~CastPass();
 
+  /// Largest magnitude of the tensor as cast i takes it, by its NaN rule; after prepare().
+  float whole_amax(std::size_t cast) { return settle_transformed(), results_[cast].amax; }
+
   /// [casts], with the scales of those that have one for the whole tensor.
   const std::vector<TensorCast>& casts() const { return casts_; }
 

@@ -26,7 +26,7 @@ struct GemmOperand {
 struct CastOperand {
   std::vector<std::uint16_t> codes;  ///< [rows, k]
   std::vector<float> scale_inv;      ///< [blocks]
-  std::vector<double> values;        ///< [rows, k] decoded times scale, exact
+  std::vector<double> values;        ///< [rows, k] decoded times scale, exact; a Hadamard transform is undone
   ScaledMatrix matrix(const GemmOperand& operand) const {
     return {operand.cast.plan.format, operand.rows, operand.k, codes, operand.cast.block, scale_inv};
   }
