@@ -11,8 +11,8 @@ namespace {
 
 /// Error of one row of a block under a candidate, summed in the order of the elements.
 float row_error(const Plan& plan, const ScaleRule& rule, std::uint32_t block_code, std::span<const float> x) {
-  const Scales scales = nvfp4_scales(rule, block_code);
   const float block = decode({4, 3, 7, Specials::fn}, block_code);
+  const Scales scales = nvfp4_scales(rule, block);
   float sum = 0.0f;
   for (const float v : x) {
     const float q = decode(plan.format, quantize_element(plan.format, v, scales.scale, plan.cast));

@@ -1,6 +1,6 @@
 // P1 to P11 for every bfloat16 amax and for +-3 ulp of every MAX * 2^k, against rules written again in
 // MPFR or exact binary64 arithmetic: no line is shared with sim/.
-#include "sim/scale_primitives.hpp"
+#include "sim/scale.hpp"
 
 #include <gtest/gtest.h>
 #include <mpfr.h>
@@ -267,6 +267,16 @@ TEST(ScalePrimitives, P11Msamp) {
           }
           EXPECT_SAME(msamp_scale(a, previous, t.max, margin, mu), want, a);
         }
+}
+
+TEST(ScalePrimitives, RoundingToE4m3ByAnAdditionIsTheCast) {
+  constexpr Format factor{4, 3, 7, Specials::fn};
+  for (const float a : amaxes()) EXPECT_SAME(round_to_e4m3(a), decode(factor, encode(factor, a)), a);
+  for (std::uint32_t code = 0; code < 0x7e; ++code) {
+    const float low = decode(factor, code), high = decode(factor, code + 1), middle = low + (high - low) / 2;
+    for (const float x : {std::nextafterf(middle, 0.0f), middle, std::nextafterf(middle, high)})
+      EXPECT_SAME(round_to_e4m3(x), decode(factor, encode(factor, x)), x);
+  }
 }
 
 TEST(ScalePrimitivesControl, TheOracleSeesAPlaceOfDifference) {
