@@ -10,6 +10,7 @@
 #include "sim/amax.hpp"
 #include "sim/models.hpp"
 #include "sim/names.hpp"
+#include "sim/philox.hpp"
 #include "sim/quantize.hpp"
 #include "src/options.hpp"
 
@@ -71,13 +72,22 @@ CastOperand cast_operand(const GemmOperand& operand) {
     std::ranges::transform(amaxes, scales.begin(), [&](float a) { return block_scales(*operand.cast.rule, a); });
   }
   CastOperand out;
-  out.codes.resize(grid.size());
-  quantize(plan.format, plan.cast, grid, source, scales, out.codes, operand.cast.seed);
+  const bool wide = plan.format.bits() > 16;
+  if (!wide) {
+    out.codes.resize(grid.size());
+    quantize(plan.format, plan.cast, grid, source, scales, out.codes, operand.cast.seed);
+  }
   for (const Scales& s : scales) out.scale_inv.push_back(s.scale_inv);
   for (std::int64_t r = 0; r < operand.rows; ++r)
-    for (std::int64_t k = 0; k < operand.k; ++k)
-      out.values.push_back(static_cast<double>(decode(plan.format, out.codes[grid.element(r, k)])) *
-                           scales[grid.block(r, k)].scale_inv);
+    for (std::int64_t k = 0; k < operand.k; ++k) {
+      const std::int64_t i = grid.element(r, k);
+      const Scales& s = scales[grid.block(r, k)];
+      if (wide)
+        out.wide_codes.push_back(quantize_element(plan.format, source[i], s.scale, plan.cast,
+                                                  random_bits(operand.cast.seed, static_cast<std::uint64_t>(i))));
+      const std::uint32_t code = wide ? out.wide_codes[i] : out.codes[i];
+      out.values.push_back(static_cast<double>(decode(plan.format, code)) * s.scale_inv);
+    }
   return out;
 }
 

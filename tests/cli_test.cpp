@@ -177,6 +177,16 @@ TEST(GemmCommand, SplitsTheErrorAndRefusesShapesThatDoNotFit) {
   for (const char* word : {"total", "from_a", "from_b", "from_accumulator", "from_output", "p99.9", "bias"})
     EXPECT_NE(outcome.out.find(word), std::string::npos) << word;
   EXPECT_EQ(open_array(out)->shape(), (std::vector<std::int64_t>{32, 32}));
+  const Outcome tf32 = fp8scope("gemm " + a + " " + a + " -r none -f tf32 --accumulator ampere_mma -o " + out);
+  ASSERT_EQ(tf32.code, 0) << tf32.err;
+  std::vector<float> products(32 * 32);
+  open_array(out)->read_rows(0, 32, products.data());
+  for (int i = 0; i < 32; ++i) {
+    double exact = 0.0;
+    for (int k = 0; k < 256; ++k) exact += static_cast<double>(x[i * 256 + k]) * x[k];
+    EXPECT_NEAR(products[i * 32], exact, 0.02);  // 256 products to 11 bits
+    if (i == 0) { EXPECT_NE(products[0], static_cast<float>(exact)); }
+  }
   expect_one_line(fp8scope("gemm " + a + " " + b), 3, "the contracted dimensions differ");
   expect_one_line(fp8scope("gemm " + a + " " + a + " --accumulator hopper"), 2, "hopper");
   expect_one_line(fp8scope("gemm " + a + " " + a + " --promote 100"), 2, "multiple of the unit's step");
