@@ -55,7 +55,7 @@ def draw_shares(axis, program):
         axis.barh(labels, width, left=left, color=color, label=column[:-2])
         left = [a + b for a, b in zip(left, width)]
     axis.invert_yaxis()
-    axis.set(xlabel="s of a step", title="16 stages, 120 micro-batches of 4096 tokens")
+    axis.set(xlabel="s of a step", title="16 stages, 120 micro-batches")
     axis.legend(fontsize=8)
 
 
