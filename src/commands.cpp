@@ -15,6 +15,8 @@ constexpr Command table[] = {
     {"replay", "recipes over a recorded trace: what each loses, as a table and as HDF5", run_replay},
     {"validate", "recorded words of a matrix unit or a kernel against a model", run_validate},
     {"trace", "list, describe or verify a recorded trace", run_trace},
+    {"schedule", "pipelines of a training step, simulated: bubbles, communication, memory", run_schedule},
+    {"report", "results as one HTML file to look at", run_report},
     {"export", "a table of a result file as csv, json, md or text", run_export},
     {"bench", "speeds against ceilings measured in the same run", run_bench},
 };
