@@ -17,6 +17,11 @@
 namespace fp8scope {
 namespace {
 
+constexpr std::int64_t tile_panel_rows = 256;
+
+/// Smallest amax that counts under the cast's rule; 0: none.
+float floor_of(const TensorCast& cast) { return cast.rule && !cast.given ? cast.rule->floor : 0.0f; }
+
 float from_magnitude(std::uint32_t bits) { return bits_float(bits > inf_bits ? 0x7fc00000u : bits); }
 
 }  // namespace
@@ -39,8 +44,12 @@ struct CastPass::ScaleRange {
   float low = std::numeric_limits<float>::infinity();
   float high = 0.0f;
   double headroom = std::numeric_limits<double>::infinity();
+  std::uint64_t blocks = 0, floored = 0;
 
-  void add(const Scales& scales, float amax, float max) {
+  /// Several threads may look at a block; one of them counts it.
+  void add(const Scales& scales, float amax, float max, float floor, bool count) {
+    blocks += count;
+    floored += count && amax < floor;
     low = std::min(low, scales.scale_inv);
     high = std::max(high, scales.scale_inv);
     if (is_finite(amax) && amax > 0.0f)
@@ -50,6 +59,8 @@ struct CastPass::ScaleRange {
     low = std::min(low, other.low);
     high = std::max(high, other.high);
     headroom = std::min(headroom, other.headroom);
+    blocks += other.blocks;
+    floored += other.floored;
   }
 };
 
@@ -57,6 +68,7 @@ struct CastPass::Tile {
   std::vector<ErrorSums> sums;      ///< [casts]
   std::vector<ScaleRange> ranges;   ///< [casts]
   double bulk_power = 0.0;
+  std::shared_ptr<TileMeter::Rows> tiles;
 };
 
 CastPass::~CastPass() = default;
@@ -78,7 +90,8 @@ std::int64_t CastPass::panel_rows(std::span<const TensorCast> casts) {
   return rows;
 }
 
-CastPass::CastPass(const TensorFacts& facts, std::vector<TensorCast> casts, float whole_amax)
+CastPass::CastPass(const TensorFacts& facts, std::vector<TensorCast> casts, float whole_amax,
+                   const std::optional<TileRequest>& tiles)
     : facts_(facts), casts_(std::move(casts)), results_(casts_.size()), ranges_(casts_.size()),
       row_noise_(casts_.size(), std::vector<double>(facts.rows())) {
   for (const TensorCast& cast : casts_) {
@@ -90,6 +103,11 @@ CastPass::CastPass(const TensorFacts& facts, std::vector<TensorCast> casts, floa
     layouts_.push_back({cast.block, grid.block_rows, grid.block_cols, grid.across(), {}});
   }
   whole_tensor_scales(whole_amax);
+  if (!tiles) return;
+  std::vector<TilePlan> plans;
+  for (const TensorCast& cast : casts_)
+    plans.push_back({tiles->shape.value_or(cast.block), cast.plan, floor_of(cast)});
+  tiles_ = std::make_unique<TileMeter>(facts.rows(), facts.cols(), std::move(plans), limits_);
 }
 
 void CastPass::whole_tensor_scales(float whole_amax) {
@@ -101,10 +119,11 @@ void CastPass::whole_tensor_scales(float whole_amax) {
                       ? whole_amax
                       : from_magnitude(propagate ? facts_.largest() : facts_.largest_number());
     result.age = cast.given ? cast.age : 0;
+    result.frozen = cast.given ? cast.frozen : 0;
     result.amax_in_use = cast.given ? cast.amax_in_use : result.amax;
     if (cast.block != BlockShape{}) continue;
     if (!cast.given) cast.scales = block_scales(*cast.rule, result.amax);
-    ranges_[i].add(cast.scales, result.amax, limits_[i].max);
+    ranges_[i].add(cast.scales, result.amax, limits_[i].max, floor_of(cast), true);
   }
 }
 
@@ -161,6 +180,12 @@ CastPass::Workspace CastPass::workspace() const {
 }
 
 void CastPass::add(std::int64_t first, std::int64_t count, const float* x) {
+  // The tiles of a panel are held until it is done: small panels.
+  const std::int64_t most = panel_rows(casts_) * ((tile_panel_rows + panel_rows(casts_) - 1) / panel_rows(casts_));
+  if (tiles_ && count > most) {
+    for (std::int64_t r = 0; r < count; r += most) add(first + r, std::min(most, count - r), x + r * facts_.cols());
+    return;
+  }
   const Panel panel{first, count, x};
   for (Layout& layout : layouts_)
     if (layout.tall()) find_block_amaxes(layout, panel);
@@ -173,10 +198,12 @@ void CastPass::add(std::int64_t first, std::int64_t count, const float* x) {
     tile.sums.resize(casts_.size());
     tile.ranges.resize(casts_.size());
     const std::int64_t begin = t * tile_rows, end = std::min(begin + tile_rows, count);
+    if (tiles_) tile.tiles = tiles_->rows(first + begin, first + end);
     for (std::int64_t r = begin; r < end; ++r) measure_row(panel, r, spaces.local(), tile);
   });
   for (const Tile& tile : measured) {
     bulk_power_ += tile.bulk_power;
+    if (tiles_) tiles_->merge(*tile.tiles);
     for (std::size_t i = 0; i < casts_.size(); ++i) {
       results_[i].sums.merge(tile.sums[i]);
       ranges_[i].merge(tile.ranges[i]);
@@ -211,8 +238,9 @@ void CastPass::measure_row(const Panel& panel, std::int64_t r, Workspace& space,
     fill_scales(i, panel, r, space, tile);
     Workspace::OfCast& of = space.casts[i];
     if (!limits_[i].by_magic) fill_values(casts_[i], row, (panel.first + r) * facts_.cols(), of);
-    const ErrorSums sums = error_sums(
-        limits_[i], {row, of.scale.data(), of.scale_inv.data(), of.value.data(), cols});
+    const CastRow cast_row{row, of.scale.data(), of.scale_inv.data(), of.value.data(), cols};
+    const ErrorSums sums = error_sums(limits_[i], cast_row);
+    if (tiles_) tiles_->add(*tile.tiles, panel.first + r, i, cast_row);
     row_noise_[i][panel.first + r] = sums.noise();
     tile.sums[i].merge(sums);
   }
@@ -224,7 +252,8 @@ void CastPass::fill_scales(std::size_t cast, const Panel& panel, std::int64_t r,
   const TensorCast& how = casts_[cast];
   Workspace::OfCast& of = space.casts[cast];
   const std::int64_t block_row = layout.block.rows == 0 ? 0 : r / layout.rows;
-  if (of.filled == block_row) return;
+  const bool first = layout.block.rows == 0 ? panel.first + r == 0 : r % layout.rows == 0;
+  if (of.filled == block_row && !first) return;
   of.filled = block_row;
   if (layout.whole()) {
     std::ranges::fill(of.scale, how.scales.scale);
@@ -238,7 +267,7 @@ void CastPass::fill_scales(std::size_t cast, const Panel& panel, std::int64_t r,
     const std::int64_t begin = k * layout.cols, end = std::min(begin + layout.cols, facts_.cols());
     const float amax = block_amax(layout, how.plan.amax_rule, bits[k], panel, block_row, k);
     const Scales scales = block_scales(*how.rule, amax);
-    tile.ranges[cast].add(scales, amax, limits_[cast].max);
+    tile.ranges[cast].add(scales, amax, limits_[cast].max, floor_of(how), first);
     std::fill(of.scale.begin() + begin, of.scale.begin() + end, scales.scale);
     std::fill(of.scale_inv.begin() + begin, of.scale_inv.begin() + end, scales.scale_inv);
   }
@@ -254,6 +283,8 @@ std::vector<CastResult> CastPass::finish() {
     results_[i].scale_inv_min = ranges_[i].low;
     results_[i].scale_inv_max = ranges_[i].high;
     results_[i].headroom = ranges_[i].headroom;
+    results_[i].blocks = ranges_[i].blocks;
+    results_[i].floored = ranges_[i].floored;
     results_[i].median_row_noise = std::numeric_limits<double>::quiet_NaN();
     if (ratio.empty()) continue;
     const auto middle = ratio.begin() + (ratio.size() - 1) / 2;
