@@ -250,6 +250,11 @@ void write_results(const std::string& path, const Results& results, const RunInf
   file.commit();
 }
 
+bool is_result_file(const std::string& path) {
+  const std::string schema = h5::open_file(path).text("schema").value_or("");
+  return !schema.empty() && schema != "fp8trace";
+}
+
 Results read_results(const std::string& path) {
   const h5::Group root = h5::open_file(path);
   Results results;

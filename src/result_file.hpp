@@ -60,6 +60,9 @@ struct Results {
 void write_results(const std::string& path, const Results& results, const RunInfo& run,
                    bool reproducible);
 
+/// Whether a file has the attributes of a result file. Throws IoError, DataError if it is no HDF5 file.
+bool is_result_file(const std::string& path);
+
 /// Reads what write_results() wrote. Throws IoError, DataError.
 Results read_results(const std::string& path);
 
