@@ -13,7 +13,7 @@ void quantize(const Format& f, const CastRule& rule, const BlockGrid& grid,
   require(std::ssize(x) >= grid.size(), "quantize: fewer elements than the shape says");
   require(std::ssize(scales) >= grid.blocks(), "quantize: fewer scales than blocks");
   require(std::ssize(codes) >= grid.size(), "quantize: fewer places than elements");
-  const bool stochastic = rule.rounding == Rounding::stochastic;
+  const bool stochastic = draws_bits(rule.rounding);
   for (std::int64_t r = 0; r < grid.rows; ++r)
     for (std::int64_t c = 0; c < grid.cols; ++c) {
       const std::int64_t i = grid.element(r, c);

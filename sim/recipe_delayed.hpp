@@ -3,11 +3,15 @@
 #include <vector>
 
 #include "sim/recipe.hpp"
+#include "sim/recipes/record.hpp"
 
 namespace fp8scope {
 
-/// Which of the remembered amaxes sets the next scale.
-enum class AmaxAlgorithm : std::uint8_t { max, most_recent };
+/// Versions of the fused update.
+struct DelayedOptions {
+  bool roll_on_zero = false;  ///< before 1.6.0 (PR 825) a zero amax was remembered like any other
+  bool guard_tiny = true;     ///< since May 2024 an infinite quotient becomes the largest binary32 number
+};
 
 /// Per-tensor scaling from the amaxes of earlier steps, as Transformer Engine's fused update does it.
 ///
@@ -19,7 +23,8 @@ enum class AmaxAlgorithm : std::uint8_t { max, most_recent };
 /// Source: TransformerEngine delayed_scaling.cu kernel_bulk; no roll on zero since PR 825.
 class DelayedRecipe final : public Recipe {
  public:
-  DelayedRecipe(const Plan& plan, std::int64_t length, AmaxAlgorithm algorithm, int margin);
+  DelayedRecipe(const Plan& plan, std::int64_t length, AmaxAlgorithm algorithm, int margin,
+                DelayedOptions options = {});
 
   void step(std::span<const float> amax, std::span<Scales> scales) override;
   std::int64_t amax_age() const override { return made_ < 0 ? -1 : steps_ - made_; }
@@ -41,6 +46,7 @@ class DelayedRecipe final : public Recipe {
   std::vector<Entry> window_;  ///< [L], a ring
   std::size_t newest_ = 0;
   AmaxAlgorithm algorithm_;
+  DelayedOptions options_;
   float max_;  ///< fl(MAX * 2^-margin)
   float scale_ = 1.0f;
   float in_use_ = 0.0f;

@@ -215,7 +215,7 @@ void CastPass::add(std::int64_t first, std::int64_t count, const float* x) {
 void CastPass::fill_values(const TensorCast& cast, const float* row, std::int64_t first,
                            Workspace::OfCast& of) {
   const Plan& plan = cast.plan;
-  const bool stochastic = plan.cast.rounding == Rounding::stochastic;
+  const bool stochastic = draws_bits(plan.cast.rounding);
   for (std::size_t c = 0; c < of.value.size(); ++c) {
     const RandomBits random = stochastic ? random_bits(cast.seed, first + c) : RandomBits{};
     of.value[c] = decode(plan.format,

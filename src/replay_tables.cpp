@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "sim/names.hpp"
+#include "sim/recipes/record.hpp"
 #include "src/cast_stats.hpp"
 
 namespace fp8scope {
@@ -107,7 +108,7 @@ void ReplayTables::write_to(Results& results) const {
   auto& version = recipe_table.add<std::string>("version", "1", "behaviour that is reproduced");
   for (const std::string& recipe : options_.recipes) {
     spec.push_back(recipe);
-    version.push_back(std::string(by_name(recipes(), recipe.substr(0, recipe.find(':')), "recipe").version));
+    version.push_back(find_recipe(recipe_name(recipe)).version);
   }
 
   Table& gemms = results.add("lookup/gemm", "matrix products of a linear layer");

@@ -19,15 +19,18 @@ WholeCast whole_cast(const TensorCast& cast, std::int64_t rows, std::int64_t col
     std::vector<float> amaxes(grid.blocks());
     block_amax(plan.amax_rule, grid, x, amaxes);
     if (whole_amax >= 0.0f && cast.block == BlockShape{}) amaxes[0] = whole_amax;
-    std::ranges::transform(amaxes, out.scales.begin(), [&](float a) { return block_scales(*cast.rule, a); });
+    ScaleRule rule = *cast.rule;
+    if (plan.scope == Scope::tensor) rule = with_tensor_amax(rule, amax(plan.amax_rule, amaxes));
+    std::ranges::transform(amaxes, out.scales.begin(), [&](float a) { return block_scales(rule, a); });
   }
-  const bool stochastic = plan.cast.rounding == Rounding::stochastic;
+  const bool stochastic = draws_bits(plan.cast.rounding);
   tbb::parallel_for(std::int64_t{0}, rows, [&](std::int64_t r) {
     for (std::int64_t c = 0; c < cols; ++c) {
       const std::int64_t i = grid.element(r, c);
       const RandomBits random = stochastic ? random_bits(cast.seed, i) : RandomBits{};
+      const float scale = out.scales[grid.block(r, c)].scale;
       out.codes[i] = static_cast<std::uint16_t>(
-          quantize_element(plan.format, x[i], out.scales[grid.block(r, c)].scale, plan.cast, random));
+          encode(plan.format, plan.apply == Apply::divide ? x[i] / scale : x[i] * scale, plan.cast, random));
     }
   });
   return out;
