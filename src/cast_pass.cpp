@@ -20,7 +20,10 @@ namespace {
 constexpr std::int64_t tile_panel_rows = 256;
 
 /// Smallest amax that counts under the cast's rule; 0: none.
-float floor_of(const TensorCast& cast) { return cast.rule && !cast.given ? cast.rule->floor : 0.0f; }
+float floor_of(const TensorCast& cast) {
+  if (!cast.rule || cast.given || cast.rule->add_floor) return 0.0f;
+  return cast.rule->kind == ScaleRule::Kind::torchao ? std::max(cast.rule->floor, 1e-12f) : cast.rule->floor;
+}
 
 float from_magnitude(std::uint32_t bits) { return bits_float(bits > inf_bits ? 0x7fc00000u : bits); }
 

@@ -19,6 +19,15 @@ constexpr const char* scale_names[] = {"scale_inv_codes", "scale_inv", "scales",
                                        "s",               "sf",        "e8m0",   "sinv"};
 constexpr const char* x_names[] = {"x", "input", "high_precision", "tensor"};
 
+/// [rows, cols] to [cols, rows].
+template <class T>
+std::vector<T> turned(const std::vector<T>& values, std::int64_t rows, std::int64_t cols) {
+  std::vector<T> t(values.size());
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t c = 0; c < cols; ++c) t[c * rows + r] = values[r * cols + c];
+  return t;
+}
+
 std::string find_name(const h5::Group& root, const std::string& asked, std::span<const char* const> known,
                       const std::string& what, bool required) {
   if (!asked.empty()) return asked;
@@ -160,16 +169,28 @@ void place_scales(const RawScales& raw, const CodedNames& names, CodedTensor& t)
     }
 }
 
-void read_x(const std::string& path, CodedTensor& t) {
+void read_x(const std::string& path, CodedTensor& t, std::int64_t& x_rows) {
   const bool other_file = t.x_name.find(".h5:") != std::string::npos || t.x_name.ends_with(".npy");
   const auto reader = open_array(other_file ? t.x_name : path + ":/" + t.x_name);
   t.x.resize(reader->size());
   reader->read_rows(0, reader->rows(), t.x.data());
   t.x_dtype = reader->dtype();
+  x_rows = reader->rows();
   t.has_x = true;
 }
 
 }  // namespace
+
+CodedTensor transposed(const CodedTensor& t) {
+  CodedTensor out = t;
+  const BlockGrid grid = t.grid();
+  std::swap(out.rows, out.cols), std::swap(out.block.rows, out.block.cols);
+  out.codes = turned(t.codes, t.rows, t.cols);
+  out.stored = turned(t.stored, grid.down(), grid.across());
+  out.factors = turned(t.factors, grid.down(), grid.across());
+  if (t.has_x) out.x = turned(t.x, t.rows, t.cols);
+  return out;
+}
 
 CodedTensor read_coded(const std::string& path, const CodedNames& names) {
   const h5::Group root = h5::open_file(path);
@@ -178,12 +199,17 @@ CodedTensor read_coded(const std::string& path, const CodedNames& names) {
   t.x_name = find_name(root, names.x, x_names, "x", false);
   t.codes_name = find_name(root, names.codes, code_names, "codes", true);
   t.scales_name = find_name(root, names.scales, scale_names, "scales", true);
-  if (!t.x_name.empty()) read_x(path, t);
+  std::int64_t x_rows = 0;
+  if (!t.x_name.empty()) read_x(path, t, x_rows);
   read_codes(root, names, t);
   if (t.codes.empty()) throw DataError(fmt::format("{}: {} is empty", t.where, t.codes_name));
   if (t.has_x && t.x.size() != t.codes.size())
     throw DataError(fmt::format("{}: {} has {} elements, {} has {}", t.where, t.x_name, t.x.size(), t.codes_name,
                                 t.codes.size()));
+  if (t.has_x && x_rows == t.cols && x_rows != t.rows) {  // the transposed copy that libraries make for wgrad
+    t.x = turned(t.x, t.cols, t.rows);
+    t.x_turned = true;
+  }
   place_scales(read_scales(root, names, t), names, t);
   return t;
 }

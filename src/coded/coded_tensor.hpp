@@ -35,9 +35,13 @@ struct CodedTensor {
   bool has_x = false;
   std::vector<float> x;               ///< [rows, cols]
   std::string x_dtype;
+  bool x_turned = false;              ///< x lay as [cols, rows]
 
   BlockGrid grid() const { return {rows, cols, block}; }
 };
+
+/// The tensor with rows and columns swapped, blocks and all.
+CodedTensor transposed(const CodedTensor& t);
 
 /// Reads codes and scales (and x, if it is there) of an HDF5 file such as `cast` writes. Codes: uint8 or
 /// uint16, [.., cols], or two FP4 codes to a byte. Scales: binary32, or E8M0 or E4M3 bytes, or four E8M0
