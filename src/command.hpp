@@ -31,6 +31,7 @@ int run_recipes(const Args&);
 int run_replay(const Args&);
 int run_trace(const Args&);
 int run_export(const Args&);
+int run_statistics(const Args&);
 int run_diff(const Args&);
 int run_rewrite(const Args&);
 int run_identify(const Args&);

@@ -104,7 +104,7 @@ TEST(Identify, SaysWhatIsDifferentWhereNoRecipeFits) {
     const char *made, *sentence;
   } cases[] = {
       {"dsv3:amax.floor=3e-5:element.rounding=nearest-away", "you round ties away from zero; dsv3 would round ties to even"},
-      {"dsv3:amax.floor=3e-5", "you raise amaxes below 3e-05 to it; dsv3 would raise amaxes below 1e-4 to it"},
+      {"dsv3:amax.floor=3e-5", "you raise amaxes below 3e-05 to it; dsv3 would raise amaxes below 1e-04 to it"},
       {"te_block:scale.pow2=none:element.rounding=toward-zero", "you truncate; te_block would round ties to even"},
       {"mxfp8:element.rounding=toward-zero:scale.rule=e8m0-ceil", "you take the exponent of the amax rounded up, less EMAX"},
   };

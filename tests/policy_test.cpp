@@ -125,8 +125,13 @@ TEST(Policy, ARaggedKIsPaddedOrRefusedAsTheRecipeSays) {
     ReplayOptions options;
     options.recipes = {std::string(row.name)};
     const auto run = [&] { replay(f.input(), options, [](const ReplayItem&) {}); };
-    if (cast.whole_tiles && 200 % cast.tile.cols != 0) EXPECT_THROW(run(), DataError) << row.name, ++refused;
-    else EXPECT_NO_THROW(run()) << row.name, ++padded;
+    if (cast.whole_tiles && 200 % cast.tile.cols != 0) {
+      EXPECT_THROW(run(), DataError) << row.name;
+      ++refused;
+    } else {
+      EXPECT_NO_THROW(run()) << row.name;
+      ++padded;
+    }
   }
   EXPECT_GE(padded, 2);
   EXPECT_GE(refused, 1);

@@ -115,8 +115,9 @@ TEST(Rewrite, TruncatedFactorsWithoutNewCodesAreFoundWithTheFactorTheyAreOffBy) 
     EXPECT_EQ(check.codes_changed, 0u);
     EXPECT_GT(check.blocks_scaled, 200u);  // of 256
     EXPECT_EQ(check.blocks_scaled, check.blocks_wrong);
-    if (rounding == ScaleRounding::up) EXPECT_GT(check.factor_low, 1.0), EXPECT_LE(check.factor_high, 2.0);
-    else EXPECT_GT(check.factor_low, 0.5), EXPECT_LT(check.factor_high, 1.0);
+    const bool up = rounding == ScaleRounding::up;
+    EXPECT_GT(check.factor_low, up ? 1.0 : 0.5);
+    EXPECT_LE(check.factor_high, up ? 2.0 : 1.0);
   }
 }
 

@@ -184,8 +184,10 @@ TEST_F(Tiles, TheWorstComesFirstAndIsTheOneThatWasPlanted) {
   const auto cell = [&](const char* column, std::size_t row) {
     return std::get<std::vector<std::int64_t>>(tiles.column(column).values)[row];
   };
-  EXPECT_EQ(cell("tile_row", 0), 37), EXPECT_EQ(cell("tile_col", 0), 1);
-  EXPECT_EQ(cell("tile_row", 3), 37), EXPECT_EQ(cell("tile_col", 3), 6);
+  EXPECT_EQ(cell("tile_row", 0), 37);
+  EXPECT_EQ(cell("tile_col", 0), 1);
+  EXPECT_EQ(cell("tile_row", 3), 37);
+  EXPECT_EQ(cell("tile_col", 3), 6);
   EXPECT_EQ(std::get<std::vector<std::uint64_t>>(tiles.column("underflow_count").values)[0], 1u);
   const Table listed = tables.worst(1);
   EXPECT_EQ(listed.rows(), 2u);

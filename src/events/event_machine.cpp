@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "sim/error_sums.hpp"
 #include "src/errors.hpp"
 
 namespace fp8scope {
@@ -67,10 +68,11 @@ void EventMachine::cast(std::size_t tensor, int rank, float amax, std::int64_t l
     t.amax_low = first ? amax : std::min(t.amax_low, amax), t.amax_high = std::max(t.amax_high, amax);
     t.ratio_low = first ? ratio : std::min(t.ratio_low, ratio), t.ratio_high = std::max(t.ratio_high, ratio);
     if (t.casts == 1) t.first_scale = t.state.scale;
-    if (ratio > 1.0 || ratio < wasted) {
+    const bool clips = ratio * max > cast_limits(about.format, {}, 0.0f).clip;
+    if (clips || ratio < wasted) {
       const FindingKind kind = !t.usable_seen ? FindingKind::cold_start
                                : t.stale      ? FindingKind::stale_history
-                               : ratio > 1.0  ? FindingKind::clipped
+                               : clips        ? FindingKind::clipped
                                               : FindingKind::wasted_range;
       note(kind, tensor, rank, line, ratio, fmt::format("amax {:g} at scale {:g} reaches {:.4g} of MAX", amax, t.state.scale, ratio));
     }

@@ -24,7 +24,7 @@ struct NamedFinding {
 inline constexpr NamedFinding findings[] = {
     {"cold_start", FindingKind::cold_start, "cast with the initial scale 1, which no amax has made, and clipped or lost range"},
     {"stale_history", FindingKind::stale_history, "after new weights were loaded the scale still comes from amaxes of the old ones"},
-    {"clipped", FindingKind::clipped, "amax * scale beyond MAX"},
+    {"clipped", FindingKind::clipped, "amax * scale beyond the last rounding edge of MAX"},
     {"wasted_range", FindingKind::wasted_range, "amax * scale below MAX / 64: six binades of small values are lost"},
     {"frozen", FindingKind::frozen, "updates left the scale as it was because the window holds an infinity or a NaN"},
     {"never_moves", FindingKind::never_moves, "the amax changed more than twofold over the log and the scale never did"},

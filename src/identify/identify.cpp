@@ -16,6 +16,9 @@
 namespace fp8scope {
 namespace {
 
+constexpr std::size_t changed_from = 12;   // recipes that are tried with a key changed
+constexpr std::size_t changed_again = 16;  // of these, with a second one
+
 /// What every suspect is measured against.
 class Bench {
  public:
@@ -106,6 +109,15 @@ std::vector<std::string> floors_seen(const CodedTensor& dump, bool multipliers) 
   return {fmt::format("{:.3g}", low * dump.format.max_value())};
 }
 
+/// The same cast, or one that a key less explains as well.
+bool says_no_more(const Match& match, const Match& than) {
+  if (match.suspect.cast == than.suspect.cast) return true;
+  if (match.off() < than.off()) return false;
+  return std::ranges::all_of(than.suspect.edits, [&](const RecipeSetting& edit) {
+    return std::ranges::find(match.suspect.edits, edit) != match.suspect.edits.end();
+  });
+}
+
 bool another_name(const std::vector<Match>& matches, const Match& match) {
   return std::ranges::none_of(matches, [&](const Match& m) { return recipe_name(m.suspect.spec) == recipe_name(match.suspect.spec); });
 }
@@ -148,18 +160,21 @@ Identity identify(const CodedTensor& dump, const IdentifyOptions& options) {
   // One key, then a second where the first has not done it.
   const std::vector<std::string> floors = floors_seen(dump, bench.multipliers());
   std::vector<Suspect> first;
-  for (const Match& match : identity.nearest)
-    for (Suspect& s : changed_suspects(match.suspect, floors)) first.push_back(std::move(s));
+  for (std::size_t i = 0; i < std::min(named.size(), changed_from); ++i)
+    for (Suspect& s : changed_suspects(named[i].suspect, floors)) first.push_back(std::move(s));
   std::vector<Match> once = measure_all(bench, first, rows);
   std::vector<Match> best;
+  const double unchanged = named.empty() ? std::numeric_limits<double>::infinity() : named[0].off();
   const auto keep = [&](const std::vector<Match>& matches) {
-    for (const Match& match : matches)
-      if (match.exact() || (best.size() < options.nearest && (nearest.empty() || match.off() < nearest[0].off()))) best.push_back(match);
+    for (const Match& match : matches) {
+      const bool better = match.exact() || (best.size() < options.nearest && match.off() < unchanged);
+      if (better && std::ranges::none_of(best, [&](const Match& m) { return says_no_more(match, m); })) best.push_back(match);
+    }
   };
   keep(once);
   if (std::ranges::none_of(best, &Match::exact)) {
     std::vector<Suspect> second;
-    for (std::size_t i = 0; i < std::min<std::size_t>(8, once.size()); ++i)
+    for (std::size_t i = 0; i < std::min(once.size(), changed_again); ++i)
       for (Suspect& s : changed_suspects(once[i].suspect, floors)) second.push_back(std::move(s));
     best.clear();
     std::vector<Match> twice = measure_all(bench, second, rows);

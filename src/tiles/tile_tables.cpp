@@ -225,6 +225,15 @@ void TileTables::write_to(Results& results) const {
   for (const Histogram& h : histograms_) count.insert(count.end(), h.exponents.begin(), h.exponents.end());
 }
 
+Table TileTables::definitions() {
+  Table table("tiles", "one row per tile");
+  auto& name = table.add<std::string>("name", "1", "");
+  auto& unit = table.add<std::string>("unit", "1", "");
+  auto& meaning = table.add<std::string>("definition", "1", "");
+  for (const TileColumn& c : columns) name.emplace_back(c.name), unit.emplace_back(c.unit), meaning.emplace_back(c.long_name);
+  return table;
+}
+
 Table TileTables::worst(std::size_t rows) const {
   Table table("worst", "the worst tiles of every recipe by " + choice_.by + ", worst first");
   auto& recipe = table.add<std::string>("recipe", "1", "");

@@ -34,6 +34,9 @@ class TileTables {
   /// The worst tiles of every recipe, worst first, at most `rows` each.
   Table worst(std::size_t rows) const;
 
+  /// Name, unit and definition of every column.
+  static Table definitions();
+
   /// A tile with what identifies it.
   struct Row {
     std::int64_t step;
