@@ -8,7 +8,8 @@ namespace fp8scope {
 
 void quantize(const Format& f, const CastRule& rule, const BlockGrid& grid,
               std::span<const float> x, std::span<const Scales> scales,
-              std::span<std::uint16_t> codes, std::uint64_t seed, std::uint64_t first) {
+              std::span<std::uint16_t> codes, std::uint64_t seed, std::uint64_t first,
+              Apply apply) {
   require(f.bits() <= 16, "quantize: codes have at most 16 bits");
   require(std::ssize(x) >= grid.size(), "quantize: fewer elements than the shape says");
   require(std::ssize(scales) >= grid.blocks(), "quantize: fewer scales than blocks");
@@ -19,7 +20,7 @@ void quantize(const Format& f, const CastRule& rule, const BlockGrid& grid,
       const std::int64_t i = grid.element(r, c);
       const RandomBits random = stochastic ? random_bits(seed, first + i) : RandomBits{};
       codes[i] = static_cast<std::uint16_t>(
-          quantize_element(f, x[i], scales[grid.block(r, c)].scale, rule, random));
+          quantize_element(f, x[i], scales[grid.block(r, c)].scale, rule, random, apply));
     }
 }
 

@@ -10,6 +10,7 @@
 #include "sim/block.hpp"
 #include "sim/convert.hpp"
 #include "sim/format.hpp"
+#include "sim/hadamard.hpp"
 #include "sim/scale.hpp"
 #include "sim/scale_order.hpp"
 
@@ -48,26 +49,12 @@ struct TensorKind {
   Gemm gemm = Gemm::unknown;                 ///< what it is cast for
 };
 
-/// What becomes of an element before it is encoded.
-enum class Apply : std::uint8_t {
-  multiply,  ///< fl(x * scale)
-  divide,    ///< fl(x / scale)
-};
-
 /// What the tensor factor of a two-level recipe belongs to.
 enum class Scope : std::uint8_t { none, tensor, row };
 
 /// Which of two candidate block factors a 4-over-6 recipe takes: the smaller error of the block.
 enum class Select : std::uint8_t { none, mae, mse };
 
-/// A transform of every 16 elements along the contracted dimension, before the amax.
-struct Hadamard {
-  int size = 0;                  ///< 0: none; else 16
-  std::uint32_t signs = 0;       ///< bit i set: element i is negated first
-  bool round_to_bf16 = true;     ///< the transformed elements are rounded to bfloat16
-
-  friend constexpr bool operator==(const Hadamard&, const Hadamard&) = default;
-};
 
 /// Everything about the cast of one tensor that does not change from step to step.
 struct Plan {

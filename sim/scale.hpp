@@ -17,6 +17,16 @@ struct Scales {
   friend constexpr bool operator==(const Scales&, const Scales&) = default;
 };
 
+/// What becomes of an element before it is encoded.
+enum class Apply : std::uint8_t {
+  multiply,  ///< fl(x * scale)
+  divide,    ///< fl(x / scale)
+};
+
+FP8_HD constexpr float scaled(Apply apply, float x, float scale) {
+  return apply == Apply::multiply ? x * scale : x / scale;
+}
+
 /// Both numbers of an E8M0 code c: scale 2^(127-c), scale_inv 2^(c-127); NaN for 255.
 FP8_HD constexpr Scales e8m0_scales(std::uint32_t code) {
   if (code == 255u) return {bits_float(0x7fc00000u), bits_float(0x7fc00000u)};

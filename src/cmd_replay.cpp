@@ -26,7 +26,7 @@ ReplayOptions read_options(const Options& options) {
   ReplayOptions replay;
   replay.recipes = options.list("recipes");
   if (replay.recipes.empty())
-    for (const NamedRecipe& recipe : recipes()) replay.recipes.push_back(std::string(recipe.name));
+    replay.recipes.assign(std::begin(common_recipes), std::end(common_recipes));
   for (const std::string& recipe : replay.recipes)
     for (const NamedRole& role : roles) make_recipe(recipe, {role.role});  // before any work is done
   replay.gemms = options.text_or("gemms", "first");
@@ -65,7 +65,7 @@ void require_finite(const ReplayInput& input, const ReplayItem& item) {
 
 int run_replay(const Args& args) {
   Options options("replay", "TRACE");
-  options.add("recipes,r", "A,B,...", "recipes as NAME[:KEY=VALUE...]; all of them unless given");
+  options.add("recipes,r", "A,B,...", "recipes as NAME[:KEY=VALUE...]; unless given, te_delayed, te_current, te_block, dsv3, mxfp8");
   options.add("output,o", "FILE", "result file (HDF5)");
   options.add("gemms", "WHICH", "use of each operand that sets the direction of its blocks: first (default), "
                                 "all, fprop, dgrad, wgrad");

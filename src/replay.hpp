@@ -29,6 +29,9 @@ struct ReplayInput {
 
 ReplayInput replay_input(const Trace& trace);
 
+/// What replay and its bench take unless told otherwise.
+inline constexpr const char* common_recipes[] = {"te_delayed", "te_current", "te_block", "dsv3", "mxfp8"};
+
 struct ReplayOptions {
   std::vector<std::string> recipes;    ///< as make_recipe() takes them
   std::string gemms = "first";         ///< "first" use of each operand, "all", or "fprop", ...

@@ -35,6 +35,7 @@ Scales HistoryRecipe::cast_scales(float amax) {
     return scales;
   }
   if (in_time()) update(amax, steps_);
+  if (how_.history == HistoryKind::torchao && steps_ == 0) window_[0] = {amax, 0};  // remembered twice
   return {scale_, 1.0f / scale_};
 }
 

@@ -95,6 +95,8 @@ struct RecipeOverride {
 struct RecipeChoice {
   std::string value;
   std::vector<RecipeSetting> settings;
+  std::string role;      ///< operands that it is for; "" is all
+  std::string evidence;  ///< where it is not that of the recipe
   friend bool operator==(const RecipeChoice&, const RecipeChoice&) = default;
 };
 

@@ -50,9 +50,11 @@ std::vector<RecipeSetting> split_options(std::string_view text) {
   throw UnknownName(message + "and the keys that 'recipes --keys' prints");
 }
 
-void apply_option(const RecipeOption& option, CastRecord& cast, const RecipeSetting& given) {
+void apply_option(const RecipeOption& option, CastRecord& cast, const RecipeSetting& given,
+                  const TensorKind& operand) {
   const auto chosen = std::ranges::find(option.choices, given.value, &RecipeChoice::value);
   if (chosen != option.choices.end()) {
+    if (!fits({chosen->role, "", {}}, operand)) return;
     for (const RecipeSetting& setting : chosen->settings) apply_setting(cast, setting);
     return;
   }
@@ -122,7 +124,7 @@ CastRecord resolve(const RecipeRecord& record, const TensorKind& operand, std::s
   // In the order of the record, so that the order on the command line does not matter.
   for (const RecipeOption& option : record.options)
     for (const RecipeSetting& setting : given)
-      if (setting.key == option.name) apply_option(option, cast, setting);
+      if (setting.key == option.name) apply_option(option, cast, setting, operand);
   for (const RecipeSetting& setting : given)
     if (std::ranges::find(record.options, setting.key, &RecipeOption::name) == record.options.end()) {
       if (std::ranges::find(recipe_fields(), setting.key, &RecipeField::key) == recipe_fields().end())

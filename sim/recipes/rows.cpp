@@ -52,7 +52,12 @@ RecipeOption read_option(std::string_view text) {
   option.field = std::string(trimmed(head));
   for (text = trimmed(text); !text.empty(); text = trimmed(text)) {
     const std::string value(take_until(text, "=("));
-    option.choices.push_back({value, read_settings(take_until(text, ")"))});
+    std::string_view inside = take_until(text, ")");
+    const std::string role(inside.find(':') == std::string_view::npos ? "" : take_until(inside, ":"));
+    option.choices.push_back({value, read_settings(inside), role, ""});
+    if (!text.starts_with('[')) continue;
+    text.remove_prefix(1);
+    option.choices.back().evidence = std::string(take_until(text, "]"));
   }
   return option;
 }

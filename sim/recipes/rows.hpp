@@ -12,8 +12,8 @@ struct RecipeRow {
   std::string_view name, version, evidence, source, summary;
   std::string_view settings;   ///< "key=value key=value"
   std::string_view overrides;  ///< "weight: key=value ...; gradient wgrad: ...", role, gemm or both
-  /// "name: value=(settings) value=(settings); name -> key: value=()"; an arrow names the field that takes
-  /// any other value.
+  /// "name: value=(settings) value=(role: settings)[evidence]; name -> key: value=()"; an arrow names the
+  /// field that takes any other value.
   std::string_view options;
 };
 
