@@ -178,6 +178,7 @@ CastPass::Workspace CastPass::workspace() const {
     of.scale.resize(cols);
     of.scale_inv.resize(cols);
     if (!limits_[i].by_magic) of.value.resize(cols);
+    if (tiles_) of.stored.resize(cols);
   }
   return space;
 }
@@ -243,7 +244,7 @@ void CastPass::measure_row(const Panel& panel, std::int64_t r, Workspace& space,
     if (!limits_[i].by_magic) fill_values(casts_[i], row, (panel.first + r) * facts_.cols(), of);
     const CastRow cast_row{row, of.scale.data(), of.scale_inv.data(), of.value.data(), cols};
     const ErrorSums sums = error_sums(limits_[i], cast_row);
-    if (tiles_) tiles_->add(*tile.tiles, panel.first + r, i, cast_row);
+    if (tiles_) tiles_->add(*tile.tiles, panel.first + r, i, cast_row, of.stored.data());
     row_noise_[i][panel.first + r] = sums.noise();
     tile.sums[i].merge(sums);
   }
@@ -261,6 +262,9 @@ void CastPass::fill_scales(std::size_t cast, const Panel& panel, std::int64_t r,
   if (layout.whole()) {
     std::ranges::fill(of.scale, how.scales.scale);
     std::ranges::fill(of.scale_inv, how.scales.scale_inv);
+    if (tiles_)
+      std::ranges::fill(of.stored, how.given ? float_bits(how.scales.scale_inv)
+                                             : stored_scale(*how.rule, how.plan.storage, results_[cast].amax));
     return;
   }
   const std::uint32_t* bits = layout.single_row()
@@ -273,6 +277,8 @@ void CastPass::fill_scales(std::size_t cast, const Panel& panel, std::int64_t r,
     tile.ranges[cast].add(scales, amax, limits_[cast].max, floor_of(how), first);
     std::fill(of.scale.begin() + begin, of.scale.begin() + end, scales.scale);
     std::fill(of.scale_inv.begin() + begin, of.scale_inv.begin() + end, scales.scale_inv);
+    if (tiles_)
+      std::fill(of.stored.begin() + begin, of.stored.begin() + end, stored_scale(*how.rule, how.plan.storage, amax));
   }
 }
 

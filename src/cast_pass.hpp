@@ -72,6 +72,7 @@ class CastPass {
     struct OfCast {
       std::vector<float> scale, scale_inv, value;  ///< [cols] each
       std::int64_t filled = -1;                    ///< block row that the scales are for
+      std::vector<std::uint32_t> stored;           ///< [cols] scales as the recipe stores them; of tiles only
     };
     std::vector<OfCast> casts;
     std::vector<std::uint32_t> row;                    ///< [cols] magnitudes of the row

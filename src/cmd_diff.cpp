@@ -124,8 +124,7 @@ void print_first(const ReplayInput& input, const RecipeDiff& d) {
                                         d.gemm.empty() ? "" : " " + d.gemm);
   for (const std::int64_t i : d.scales.first)
     fmt::print("  {}, block [{}, {}]: scale_inv {:g} ({:#x}) against {:g} ({:#x})\n", where, i / a.grid.across(),
-               i % a.grid.across(), a.scales[i].scale_inv, stored_scale(a.plan, a.scales[i]), b.scales[i].scale_inv,
-               stored_scale(b.plan, b.scales[i]));
+               i % a.grid.across(), a.scales[i].scale_inv, a.stored[i], b.scales[i].scale_inv, b.stored[i]);
   for (const std::int64_t i : d.codes.first) {
     const std::int64_t r = i / a.grid.cols, c = i % a.grid.cols;
     fmt::print("  {}, element [{}, {}]: x {:g}: code {:#04x} at scale {:g} against {:#04x} at scale {:g}\n", where, r, c,

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "src/command.hpp"
 #include "src/errors.hpp"
 #include "src/identify/identify.hpp"
@@ -12,7 +14,12 @@ namespace fp8scope {
 namespace {
 
 std::string spec_of(const Match& match) {
+  const TensorKind& kind = match.suspect.kind;
   std::string text = match.suspect.spec;
+  if (kind.role != Role::activation)
+    text += fmt::format(" ({})", std::ranges::find(roles, kind.role, &NamedRole::role)->name);
+  if (kind.gemm != Gemm::unknown)
+    text += fmt::format(" ({})", std::ranges::find(gemm_uses, kind.gemm, &NamedGemm::gemm)->name);
   for (const std::string& alias : match.suspect.aliases) text += " = " + alias;
   return text;
 }

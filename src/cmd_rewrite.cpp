@@ -34,10 +34,8 @@ CodedTensor cast_turned(const CodedTensor& like, std::span<const float> x, const
   out.block = cast.block, out.codes = made.codes, out.scales_turned = false;
   out.stored.clear(), out.factors.clear(), out.scale_codes.reset();
   if (made.plan.storage == ScaleStorage::e8m0) out.scale_codes = e8m0;
-  for (const Scales& s : made.scales) {
-    out.stored.push_back(stored_scale(made.plan, s));
-    out.factors.push_back(s.scale_inv);
-  }
+  out.stored = made.stored;
+  for (const Scales& s : made.scales) out.factors.push_back(s.scale_inv);
   return out;
 }
 

@@ -22,7 +22,8 @@ std::string golden_path() { return std::string(FP8SCOPE_GOLDEN) + "/scaling.h5";
 
 CodedTensor golden_dump(const std::string& stem, const std::string& scales, const std::string& x, const std::string& format,
                         const std::string& codes = "_q", const std::string& scale_format = "") {
-  return read_coded(golden_path(), {stem + codes, stem + scales, "inputs/" + x, format, scale_format, ""});
+  const std::string source = x.empty() ? "te_nvfp4/act_bf16_rows3_4_zeroed" : "inputs/" + x;
+  return read_coded(golden_path(), {stem + codes, stem + scales, source, format, scale_format, ""});
 }
 
 /// Whether some exact match is called so, by itself or as an alias.
@@ -44,7 +45,7 @@ std::string listed(const Identity& identity) {
 TEST(Identify, NamesTheRecipeOfEveryLibrarysArrays) {
   FP8SCOPE_OPEN_GOLDEN(golden, "scaling.h5");
   const struct {
-    const char *stem, *scales, *x, *format, *spec, *codes = "_q";
+    const char *stem, *scales, *x, *format, *spec, *codes = "_q", *scale_format = "";
   } cases[] = {
       {"te_blockwise/act_bf16_e4m3_1x128_pow20", "_sinv", "act_bf16", "e4m3", "te_block:scales=fp32"},
       {"te_blockwise/act_bf16_e4m3_1x128_pow21", "_sinv", "act_bf16", "e4m3", "te_block"},
@@ -59,9 +60,32 @@ TEST(Identify, NamesTheRecipeOfEveryLibrarysArrays) {
       {"te_mxfp8/act_bf16_e4m3_colwise", "_e8m0", "act_bf16", "e4m3", "mxfp8"},
       {"te_mxfp8/grad_bf16_e5m2_rowwise", "_e8m0", "grad_bf16", "e5m2", "mxfp8:format=e5m2"},
       {"torchao_mx/act_bf16_e4m3_floor", "_e8m0", "act_bf16", "e4m3", "mxfp8:scale=floor"},
+      {"torchao_mx/act_bf16_e4m3_floor", "_e8m0", "act_bf16", "e4m3", "torchao_mx"},
+      {"torchao_mx/act_bf16_e4m3_even", "_e8m0", "act_bf16", "e4m3", "torchao_mx:scale=even"},
+      {"torchao_mx/act_bf16_e4m3_ceil", "_e8m0", "act_bf16", "e4m3", "torchao_mx:scale=ceil"},
+      {"torchao_mx/act_bf16_fp4_e2m1_rceil", "_e8m0", "act_bf16", "e2m1", "torchao_mx:scale=rceil:format=e2m1"},
+      {"torchao_mx/act_bf16_fp6_e3m2_floor", "_e8m0", "act_bf16", "e3m2", "torchao_mx:format=e3m2"},
+      {"torchao_float8/act_bf16_e4m3_tensorwise_pow20", "_scale", "act_bf16", "e4m3", "torchao_tensorwise"},
+      {"torchao_float8/act_bf16_e4m3_rowwise_pow21", "_scale", "act_bf16", "e4m3", "torchao_rowwise"},
+      {"torchao_float8/grad_bf16_e5m2_tensorwise_pow20", "_scale", "grad_bf16", "e5m2", "torchao_tensorwise"},
+      {"torchao_blockwise/act_bf16_lhs", "_sinv", "act_bf16", "e4m3", "torchao_blockwise"},
+      {"deepep/act_bf16_round0", "_sinv", "act_bf16", "e4m3", "deepep"},
+      {"deepep/act_bf16_round1", "_sinv", "act_bf16", "e4m3", "deepep:scales=round_scale"},
+      {"deepseek_infer/act_bf16_v3", "_s", "act_bf16", "e4m3", "dsv3_infer"},
+      {"deepseek_infer/act_bf16_v32", "_s", "act_bf16", "e4m3", "dsv3_infer:version=v3.2"},
+      {"tilekernels/act_bf16_e4m3_1x128_round0", "_sf", "act_bf16", "e4m3", "tilekernels"},
+      {"tilekernels/act_bf16_e4m3_128x1_round1", "_sf", "act_bf16", "e4m3", "tilekernels:scales=round_sf"},
+      {"deepgemm/act_bf16_fp4_g32_ue8m00", "_sf", "act_bf16", "e2m1", "deepgemm_fp4"},
+      {"torchao_nvfp4/act_bf16_level1", "_s", "", "e2m1", "torchao_nvfp4:levels=1", "_q", "e4m3"},
+      {"torchao_nvfp4/act_bf16_level2", "_s", "", "e2m1", "torchao_nvfp4", "_q", "e4m3"},
+      {"te_nvfp4/act_bf16_1x16", "_s", "", "e2m1", "te_nvfp4:zero=reference", "_q", "e4m3"},
+      {"te_nvfp4/act_bf16_1x16_rht", "_st", "", "e2m1", "te_nvfp4:zero=reference", "_qt", "e4m3"},
+      {"te_nvfp4/act_bf16_16x16", "_s", "", "e2m1", "te_nvfp4:zero=reference", "_q", "e4m3"},
+      {"te_nvfp4/act_bf16_1x16_4over6_mae256", "_s", "", "e2m1", "te_nvfp4:4over6=mae:zero=reference", "_q", "e4m3"},
+      {"te_nvfp4/act_bf16_1x16_rowscaled", "_s", "", "e2m1", "te_nvfp4:row_scaled=on:zero=reference", "_q", "e4m3"},
   };
   for (const auto& c : cases) {
-    const Identity identity = identify(golden_dump(c.stem, c.scales, c.x, c.format, c.codes), {});
+    const Identity identity = identify(golden_dump(c.stem, c.scales, c.x, c.format, c.codes, c.scale_format), {});
     EXPECT_TRUE(names(identity, c.spec)) << c.stem << " as " << c.spec << "\n" << listed(identity);
   }
 }
@@ -85,7 +109,8 @@ CodedTensor dump_of(const std::string& recipe, std::vector<float> x, std::int64_
   t.where = "dump", t.format = made.plan.format, t.rows = rows, t.cols = cols, t.block = request.cast.block;
   t.codes = made.codes, t.x = std::move(x), t.has_x = true, t.x_dtype = "bfloat16";
   if (made.plan.storage == ScaleStorage::e8m0) t.scale_codes = e8m0;
-  for (const Scales& s : made.scales) t.factors.push_back(s.scale_inv), t.stored.push_back(stored_scale(made.plan, s));
+  t.stored = made.stored;
+  for (const Scales& s : made.scales) t.factors.push_back(s.scale_inv);
   return t;
 }
 

@@ -23,7 +23,8 @@ CodedTensor coded(std::int64_t rows, std::int64_t cols, const std::vector<float>
   t.where = "x", t.format = made.plan.format, t.rows = rows, t.cols = cols, t.block = request.cast.block;
   t.codes = made.codes;
   if (made.plan.storage == ScaleStorage::e8m0) t.scale_codes = e8m0;
-  for (const Scales& s : made.scales) t.factors.push_back(s.scale_inv), t.stored.push_back(stored_scale(made.plan, s));
+  t.stored = made.stored;
+  for (const Scales& s : made.scales) t.factors.push_back(s.scale_inv);
   return t;
 }
 

@@ -127,10 +127,10 @@ TEST(EventsCommand, ExitsWith1WhereThereIsSomethingToReport) {
 }
 
 TEST(StatisticsCommand, TheDocumentIsWhatTheProgramPrints) {
-  const Outcome md = fp8scope("statistics --md");
+  const Outcome md = fp8scope("statistics --docs");
   EXPECT_EQ(md.code, 0);
   EXPECT_EQ(md.out, read_file(source + "/notebooks-data/docs/statistics.md"))
-      << "make it again: fp8scope statistics --md > notebooks-data/docs/statistics.md";
+      << "make it again: fp8scope statistics --docs > notebooks-data/docs/statistics.md";
   expect_words(fp8scope("statistics"), 0, {"underflows%", "scale_inv_min", "biased exponents"});
 }
 

@@ -1,16 +1,11 @@
 #include "src/diff/recipe_diff.hpp"
 
-#include <cstring>
-
 #include "sim/code_table.hpp"
 #include "sim/operand.hpp"
 #include "src/replay_plan.hpp"
 
 namespace fp8scope {
 namespace {
-
-/// The format that stored scales are codes of.
-Format scale_format(const Plan& plan) { return plan.storage == ScaleStorage::e8m0 ? e8m0 : fp32; }
 
 bool same_value(float a, float b) { return float_bits(a) == float_bits(b) || (is_nan(a) && is_nan(b)); }
 
@@ -23,13 +18,12 @@ RecipeDiff compare_casts(const WholeCast& first, const WholeCast& second, std::s
   diff.same_blocks = a.down() == b.down() && a.across() == b.across();
   diff.same_format = first.plan.format == second.plan.format;
   if (diff.same_blocks) {
-    // An E8M0 byte against binary32: compared as binary32.
-    const bool bytes = first.plan.storage == second.plan.storage;
-    const Format f = bytes ? scale_format(first.plan) : fp32;
+    // Bytes against binary32 are compared as binary32.
+    const bool same_storage = first.plan.storage == second.plan.storage;
+    const Format f = same_storage ? stored_format(first.plan) : fp32;
     for (std::size_t i = 0; i < first.scales.size(); ++i)
-      diff.scales.add(f, static_cast<std::int64_t>(i),
-                      bytes ? stored_scale(first.plan, first.scales[i]) : float_bits(first.scales[i].scale_inv),
-                      bytes ? stored_scale(second.plan, second.scales[i]) : float_bits(second.scales[i].scale_inv));
+      diff.scales.add(f, static_cast<std::int64_t>(i), same_storage ? first.stored[i] : float_bits(first.scales[i].scale_inv),
+                      same_storage ? second.stored[i] : float_bits(second.scales[i].scale_inv));
   }
   const std::vector<float> values_a = decode_table(first.plan.format), values_b = decode_table(second.plan.format);
   for (std::int64_t r = 0; r < a.rows; ++r)
@@ -38,8 +32,9 @@ RecipeDiff compare_casts(const WholeCast& first, const WholeCast& second, std::s
       const Scales &sa = first.scales[a.block(r, c)], &sb = second.scales[b.block(r, c)];
       const float ya = values_a[first.codes[i]] * sa.scale_inv, yb = values_b[second.codes[i]] * sb.scale_inv;
       diff.values += !same_value(ya, yb);
-      if (is_finite(x[i])) {
-        const double ea = static_cast<double>(x[i]) - ya, eb = static_cast<double>(x[i]) - yb;
+      if (is_finite(x[i])) {  // a Hadamard transform keeps the power, and its error is that of the transformed element
+        const double ea = static_cast<double>(first.x.empty() ? x[i] : first.x[i]) - ya;
+        const double eb = static_cast<double>(second.x.empty() ? x[i] : second.x[i]) - yb;
         if (is_finite(ya)) diff.first_noise += ea * ea;
         if (is_finite(yb)) diff.second_noise += eb * eb;
         diff.power += static_cast<double>(x[i]) * x[i];

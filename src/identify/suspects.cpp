@@ -45,17 +45,17 @@ const RecipeOption* option_for(const RecipeRecord& record, std::string_view fiel
   return found == record.options.end() ? nullptr : &*found;
 }
 
-/// Blocks that cut this tensor alike.
+/// Blocks that cut this tensor alike; NVFP4 repeats the factor of a 16x16 block for each of its rows.
 bool same_cut(const CodedTensor& dump, const BlockShape& tile) {
   const BlockGrid a = dump.grid(), b(dump.rows, dump.cols, tile);
-  if (a.down() != b.down() || a.across() != b.across()) return false;
-  return (a.down() == 1 || a.block_rows == b.block_rows) && (a.across() == 1 || a.block_cols == b.block_cols);
+  if (a.across() != b.across() || (a.across() > 1 && a.block_cols != b.block_cols)) return false;
+  if (a.down() == b.down()) return a.down() == 1 || a.block_rows == b.block_rows;
+  return dump.scale_codes && dump.scale_codes != e8m0 && b.block_rows == 16 && a.block_rows == 1;
 }
 
-/// Casts that need more than scales and elements one by one.
+/// Casts that need earlier steps or random bits.
 bool out_of_reach(const CastRecord& cast) {
-  return cast.history != HistoryKind::none || cast.hadamard.size > 0 || cast.select != Select::none ||
-         cast.scope == Scope::row || cast.rounding == Rounding::stochastic || cast.rounding == Rounding::te_e2m1;
+  return cast.history != HistoryKind::none || draws_bits(cast.rounding);
 }
 
 void add(std::vector<Suspect>& suspects, Suspect suspect) {
@@ -93,15 +93,16 @@ std::vector<Suspect> named_suspects(const CodedTensor& dump) {
   for (const NamedRecipe& row : recipes())
     for (const std::string& options : option_texts(*row.record))
       for (const NamedRole& role : roles)
-        for (const Format& input : inputs) {
-          Suspect s;
-          s.version = row.version, s.evidence = row.evidence, s.role = role.role;
-          s.kind = {role.role, input, Gemm::unknown};
-          try {
-            if (fit(dump, *row.record, s, options)) add(suspects, std::move(s));
-          } catch (const std::invalid_argument&) {  // choices that exclude each other
+        for (const NamedGemm& gemm : gemm_uses)
+          for (const Format& input : inputs) {
+            Suspect s;
+            s.version = row.version, s.evidence = row.evidence, s.role = role.role;
+            s.kind = {role.role, input, gemm.gemm};
+            try {
+              if (fit(dump, *row.record, s, options)) add(suspects, std::move(s));
+            } catch (const std::invalid_argument&) {  // choices that exclude each other
+            }
           }
-        }
   return suspects;
 }
 

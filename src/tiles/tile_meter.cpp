@@ -23,15 +23,17 @@ struct TileMeter::Content {
 struct TileMeter::Loss {
   ErrorSums sums;
   Scales scales;
+  std::uint32_t stored = 0;
 
   void merge(const Loss& other) {
     sums.merge(other.sums);
-    scales = other.scales;
+    scales = other.scales, stored = other.stored;
   }
 };
 
 struct TileMeter::Layout {
   BlockShape tile;
+  Hadamard transform;  ///< casts of another transform meet other elements
   BlockGrid grid;
   std::size_t first_cast;
 };
@@ -67,18 +69,17 @@ void count_exponents(const CastRow& row, ScaledExponents& bins) {
   }
 }
 
-std::uint32_t stored_scale(const Plan& plan, const Scales& scales) {
-  return plan.storage == ScaleStorage::e8m0 ? e8m0_code(scales.scale_inv) : float_bits(scales.scale_inv);
-}
-
 }  // namespace
 
 TileMeter::TileMeter(std::int64_t rows, std::int64_t cols, std::vector<TilePlan> casts, std::vector<CastLimits> limits)
     : rows_(rows), cols_(cols), casts_(std::move(casts)), limits_(std::move(limits)), results_(casts_.size()) {
   for (std::size_t i = 0; i < casts_.size(); ++i) {
-    const auto found = std::ranges::find(layouts_, casts_[i].tile, &Layout::tile);
+    const TilePlan& how = casts_[i];
+    const auto found = std::ranges::find_if(layouts_, [&](const Layout& layout) {
+      return layout.tile == how.tile && layout.transform == how.plan.hadamard;
+    });
     layout_of_.push_back(found - layouts_.begin());
-    if (found == layouts_.end()) layouts_.push_back({casts_[i].tile, BlockGrid(rows, cols, casts_[i].tile), i});
+    if (found == layouts_.end()) layouts_.push_back({how.tile, how.plan.hadamard, BlockGrid(rows, cols, how.tile), i});
   }
 }
 TileMeter::~TileMeter() = default;
@@ -87,7 +88,8 @@ std::shared_ptr<TileMeter::Rows> TileMeter::rows(std::int64_t first, std::int64_
   return std::make_shared<Rows>(*this, first, last);
 }
 
-void TileMeter::add(Rows& rows, std::int64_t r, std::size_t cast, const CastRow& row) const {
+void TileMeter::add(Rows& rows, std::int64_t r, std::size_t cast, const CastRow& row,
+                    const std::uint32_t* stored) const {
   const std::size_t l = layout_of_[cast];
   const Layout& layout = layouts_[l];
   const std::int64_t line = (r / layout.grid.block_rows - rows.tops[l]) * layout.grid.across();
@@ -108,7 +110,8 @@ void TileMeter::add(Rows& rows, std::int64_t r, std::size_t cast, const CastRow&
     const float* value = limits_[cast].by_magic ? nullptr : row.value + begin;
     rows.losses[cast][line + k].merge(
         {error_sums(limits_[cast], {row.x + begin, row.scale + begin, row.scale_inv + begin, value, n}),
-         {row.scale[begin], row.scale_inv[begin]}});
+         {row.scale[begin], row.scale_inv[begin]},
+         stored[begin]});
   }
 }
 
@@ -164,7 +167,7 @@ TileRow TileMeter::tile_row(std::size_t cast, std::int64_t row, std::int64_t col
   tile.amax = bits_float(bits > inf_bits ? 0x7fc00000u : bits);
   tile.min_nonzero = content.smallest >= inf_bits ? 0.0f : bits_float(content.smallest);
   tile.scales = loss.scales;
-  tile.stored = stored_scale(how.plan, loss.scales);
+  tile.stored = loss.stored;
   tile.n = (std::min((row + 1) * grid.block_rows, rows_) - row * grid.block_rows) *
            (std::min((col + 1) * grid.block_cols, cols_) - col * grid.block_cols);
   tile.nans = content.moments.nans, tile.infs = content.moments.infs;

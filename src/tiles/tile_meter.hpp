@@ -18,7 +18,7 @@ struct TileRow {
   std::int32_t row, col;      ///< of the tile, in tiles
   float amax, min_nonzero;    ///< amax by the recipe's NaN rule; smallest |x| > 0, 0 if there is none
   Scales scales;
-  std::uint32_t stored;       ///< scale_inv as the recipe stores it: E8M0 byte or binary32 bits
+  std::uint32_t stored;       ///< scale_inv as the recipe stores it: a byte of E8M0 or E4M3, or bits
   std::uint32_t floored;      ///< 1: the amax lies below the recipe's floor
   std::uint64_t n, nans, infs, lost, underflow, subnormal, clipped, overflow;
   float max_abs, max_rel;
@@ -57,7 +57,9 @@ class TileMeter {
   /// Rows [first, last).
   std::shared_ptr<Rows> rows(std::int64_t first, std::int64_t last) const;
   /// One row of one cast. Casts come in order; `row` holds what the cast used.
-  void add(Rows& rows, std::int64_t r, std::size_t cast, const CastRow& row) const;
+  ///
+  /// stored  [cols] stored_scale() of each element's block
+  void add(Rows& rows, std::int64_t r, std::size_t cast, const CastRow& row, const std::uint32_t* stored) const;
   /// Takes in the next rows of the tensor, in order.
   void merge(const Rows& rows);
   /// [casts]; to be called once after the last row.
