@@ -297,6 +297,9 @@ TEST(Statistics, EqualTransformerEnginesTorchaosAndDeepGemms) {
     EXPECT_NEAR(got["sqnr_db"], want("torchao_compute_error_db"), 1e-4) << name;
     EXPECT_NEAR(got["calc_diff"] / want("deepgemm_calc_diff"), 1.0, 1e-6) << name;
     EXPECT_EQ(got["scale_inv_max"], want("te_scale_inv_max")) << name;
+    EXPECT_EQ(got["scale_inv_min"], want("te_scale_inv_min")) << name;
+    EXPECT_FLOAT_EQ(static_cast<float>(got["underflows%"]), static_cast<float>(want("te_underflows%"))) << name;
+    EXPECT_FLOAT_EQ(static_cast<float>(got["overflows%"]), static_cast<float>(want("te_overflows%"))) << name;
   }
 }
 

@@ -18,7 +18,7 @@ struct Suspect {
   TensorKind kind;
   CastRecord cast;
   std::vector<RecipeSetting> edits;  ///< keys that differ from the recipe
-  std::vector<std::string> aliases;  ///< other specs that are the same cast
+  std::vector<std::string> aliases;  ///< other recipes that are the same cast
 };
 
 /// How a suspect's scales and codes differ from the dump's.

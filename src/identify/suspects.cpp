@@ -62,8 +62,8 @@ void add(std::vector<Suspect>& suspects, Suspect suspect) {
   const bool by_input = suspect.cast.big_of_input;
   for (Suspect& known : suspects)
     if (known.cast == suspect.cast && (!by_input || known.kind.input == suspect.kind.input)) {
-      if (known.spec != suspect.spec && std::ranges::find(known.aliases, suspect.spec) == known.aliases.end())
-        known.aliases.push_back(suspect.spec);
+      const auto same_name = [&](const std::string& spec) { return recipe_name(spec) == recipe_name(suspect.spec); };
+      if (!same_name(known.spec) && std::ranges::none_of(known.aliases, same_name)) known.aliases.push_back(suspect.spec);
       return;
     }
   suspects.push_back(std::move(suspect));
