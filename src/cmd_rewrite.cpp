@@ -28,7 +28,7 @@ CodedTensor cast_turned(const CodedTensor& like, std::span<const float> x, const
   RequestedCast request = request_cast(recipe, format_name(like.format), {});
   TensorCast& cast = request.cast;
   if (cast.given) throw UsageError(fmt::format("--recipe {}: scales by earlier steps; name one with tiles, e.g. dsv3", recipe));
-  cast.block = like.block.rows == 1 && like.block.cols > 0 ? BlockShape{like.block.cols, 1} : cast.block;
+  if (like.block.rows == 1 && like.block.cols > 0) cast.block = {like.block.cols, 1}, cast.turned = true;
   const WholeCast made = whole_cast(cast, like.rows, like.cols, x);
   CodedTensor out = like;
   out.block = cast.block, out.codes = made.codes, out.scales_turned = false;

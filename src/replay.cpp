@@ -115,6 +115,10 @@ class Replay {
     });
     job.facts->finish();
     CastPass pass(*job.facts, casts, plan.whole_amax[job.step], tiles_);
+    if (pass.needs_preparation())
+      for_each_panel(job, step, [&](std::int64_t first, std::int64_t count, const float* x) {
+        pass.prepare(first, count, x);
+      });
     for_each_panel(job, step, [&](std::int64_t first, std::int64_t count, const float* x) {
       pass.add(first, count, x);
     });

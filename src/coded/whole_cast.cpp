@@ -16,7 +16,7 @@ WholeCast whole_cast(const TensorCast& cast, std::int64_t rows, std::int64_t col
     quantize(plan.format, plan.cast, out.grid, x, out.scales, out.codes, cast.seed, 0, plan.apply);
     return out;
   }
-  TensorCodes made = cast_tensor(plan, *cast.rule, out.grid, cast.block != plan.block, x, whole_amax, cast.seed);
+  TensorCodes made = cast_tensor(plan, *cast.rule, out.grid, cast.turned, x, whole_amax, cast.seed);
   out.codes = std::move(made.codes), out.scales = std::move(made.scales), out.stored = std::move(made.stored);
   if (plan.hadamard.size > 0) out.x = std::move(made.x);
   return out;

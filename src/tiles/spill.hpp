@@ -12,7 +12,7 @@
 namespace fp8scope {
 
 /// A list of plain values that is written once and read in order: what does not fit into a buffer
-/// of 4 MiB lies in a nameless temporary file.
+/// of 4096 values lies in a nameless temporary file.
 template <class T>
 class Spill {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -39,7 +39,7 @@ class Spill {
   }
 
  private:
-  static constexpr std::size_t limit = std::size_t{4} << 20 >> 7;  // values are about 128 bytes
+  static constexpr std::size_t limit = 4096;
 
   [[noreturn]] static void fail(const char* what) {
     throw IoError(std::string("cannot ") + what + " a temporary file of tiles: " + std::strerror(errno) +

@@ -34,6 +34,7 @@ struct TileMeter::Loss {
 struct TileMeter::Layout {
   BlockShape tile;
   Hadamard transform;  ///< casts of another transform meet other elements
+  bool turned;
   BlockGrid grid;
   std::size_t first_cast;
 };
@@ -76,10 +77,12 @@ TileMeter::TileMeter(std::int64_t rows, std::int64_t cols, std::vector<TilePlan>
   for (std::size_t i = 0; i < casts_.size(); ++i) {
     const TilePlan& how = casts_[i];
     const auto found = std::ranges::find_if(layouts_, [&](const Layout& layout) {
-      return layout.tile == how.tile && layout.transform == how.plan.hadamard;
+      const bool same_elements = layout.transform == how.plan.hadamard &&
+                                 (how.plan.hadamard.size == 0 || layout.turned == how.turned);
+      return layout.tile == how.tile && same_elements;
     });
     layout_of_.push_back(found - layouts_.begin());
-    if (found == layouts_.end()) layouts_.push_back({how.tile, how.plan.hadamard, BlockGrid(rows, cols, how.tile), i});
+    if (found == layouts_.end()) layouts_.push_back({how.tile, how.plan.hadamard, how.turned, BlockGrid(rows, cols, how.tile), i});
   }
 }
 TileMeter::~TileMeter() = default;

@@ -42,6 +42,7 @@ struct CastTiles {
 struct TilePlan {
   BlockShape tile;      ///< tiles of the statistics; the recipe's own blocks unless asked otherwise
   Plan plan;
+  bool turned = false;  ///< the contracted dimension is the rows
   float floor = 0.0f;   ///< smallest amax that counts; 0: none
 };
 
