@@ -222,11 +222,12 @@ std::map<std::string, std::vector<GemmError>> products_of(const Fixture& f, cons
   options.requantise = requantise;
   options.threads = 2;
   std::map<std::string, std::vector<GemmError>> errors;
-  replay_gemms(f.input(), options, {unit}, [&](const GemmRecord& r) {
+  const auto left_out = replay_gemms(f.input(), options, {{.accumulator = unit}}, [&](const GemmRecord& r) {
     errors[r.gemm].push_back(r.error);
     EXPECT_EQ(r.k, r.gemm == "fprop" ? 128 : 256);
     EXPECT_EQ(r.promote, 128);
   });
+  EXPECT_TRUE(left_out.empty());
   return errors;
 }
 
@@ -255,6 +256,29 @@ TEST(ReplayGemms, AWiderUnitOwnsLess) {
   const auto owned = [](const auto& errors) { return errors.at("fprop")[0].from_accumulator; };
   EXPECT_GT(owned(hopper), 100 * owned(blackwell));
   EXPECT_LT(owned(exact), 1e-6);
+}
+
+TEST(ReplayGemms, FollowTheRequestAndSayWhatTheyLeaveOut) {
+  const Fixture f = layer();
+  ReplayOptions options;
+  options.recipes = {"dsv3", "mxfp8"};
+  const std::vector<GemmRequest> requests{{.accumulator = "hopper_wgmma", .promote = "32"},
+                                          {.accumulator = "hopper_wgmma", .promote = "128"},
+                                          {.accumulator = "hopper_wgmma", .promote = "32", .bf16_output = true},
+                                          {.accumulator = "blackwell_mxfp8"}};
+  std::map<std::pair<std::size_t, std::size_t>, GemmError> fprop;
+  const auto left_out = replay_gemms(f.input(), options, requests, [&](const GemmRecord& r) {
+    if (r.gemm == "fprop") fprop[{r.recipe, r.request}] = r.error;
+  });
+  EXPECT_LT((fprop[{0, 0}].from_accumulator), (fprop[{0, 1}].from_accumulator));
+  EXPECT_EQ((fprop[{0, 0}].from_output), 0.0);
+  EXPECT_GT((fprop[{0, 2}].from_output), 1e-3);
+  EXPECT_LT((fprop[{0, 2}].from_output), 1.0 / 256);
+  ASSERT_EQ(left_out.size(), 2u);
+  EXPECT_NE(left_out[0].reason.find("E8M0 scales of blocks of 32"), std::string::npos) << left_out[0].reason;
+  EXPECT_NE(left_out[1].reason.find("must not change within N_C"), std::string::npos) << left_out[1].reason;
+  EXPECT_EQ(fprop.count({0, 3}), 0u);
+  EXPECT_EQ(fprop.count({1, 3}), 1u);
 }
 
 TEST(ReplayGemms, RequantisingFreeScalesLosesMoreThanCastingTheSourceButOnlyInWgrad) {
