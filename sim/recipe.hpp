@@ -99,6 +99,10 @@ class Recipe {
   /// The amax behind the scale of the coming step; requires amax_age() > 0.
   virtual float amax_in_use() const { return 0.0f; }
 
+  /// Steps in a row, up to the last, that left the scale as it was because the amax it would have come
+  /// from was zero, infinite or NaN.
+  virtual std::int64_t frozen_steps() const { return 0; }
+
  private:
   Plan plan_;
 };

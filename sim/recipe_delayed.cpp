@@ -17,13 +17,14 @@ void DelayedRecipe::step(std::span<const float> amax, std::span<Scales> scales) 
 
 void DelayedRecipe::remember(float amax) {
   const std::int64_t step = steps_++;
+  ++frozen_;
   if (amax == 0.0f && !options_.roll_on_zero) return;
   newest_ = (newest_ + 1) % window_.size();
   window_[newest_] = {amax, step};
   const Entry entry = chosen();
   const bool usable = is_finite(entry.amax) && entry.amax > 0.0f;
   scale_ = delayed_scale(entry.amax, scale_, max_, options_.guard_tiny ? float_max : bits_float(inf_bits));
-  if (usable) in_use_ = entry.amax, made_ = entry.step;
+  if (usable) in_use_ = entry.amax, made_ = entry.step, frozen_ = 0;
 }
 
 DelayedRecipe::Entry DelayedRecipe::chosen() const {

@@ -29,6 +29,7 @@ class DelayedRecipe final : public Recipe {
   void step(std::span<const float> amax, std::span<Scales> scales) override;
   std::int64_t amax_age() const override { return made_ < 0 ? -1 : steps_ - made_; }
   float amax_in_use() const override { return in_use_; }
+  std::int64_t frozen_steps() const override { return frozen_; }
 
   float scale() const { return scale_; }
   /// [L] as Transformer Engine stores it: 0, then the newest L-1 amaxes, oldest first.
@@ -51,6 +52,7 @@ class DelayedRecipe final : public Recipe {
   float in_use_ = 0.0f;
   std::int64_t made_ = -1;  ///< the step of in_use_
   std::int64_t steps_ = 0;
+  std::int64_t frozen_ = 0;
 };
 
 }  // namespace fp8scope

@@ -20,6 +20,14 @@ namespace {
 
 /// Rows that are transformed at a time.
 constexpr std::int64_t prepared_rows = 256;
+/// Rows whose tiles are held at a time.
+constexpr std::int64_t tile_panel_rows = 256;
+
+/// Smallest amax that counts under the cast's rule; 0: none.
+float floor_of(const TensorCast& cast) {
+  if (!cast.rule || cast.given || cast.rule->add_floor) return 0.0f;
+  return cast.rule->kind == ScaleRule::Kind::torchao ? std::max(cast.rule->floor, 1e-12f) : cast.rule->floor;
+}
 
 float from_magnitude(std::uint32_t bits) { return bits_float(bits > inf_bits ? 0x7fc00000u : bits); }
 
@@ -65,8 +73,12 @@ struct CastPass::ScaleRange {
   float low = std::numeric_limits<float>::infinity();
   float high = 0.0f;
   double headroom = std::numeric_limits<double>::infinity();
+  std::uint64_t blocks = 0, floored = 0;
 
-  void add(const Scales& scales, float amax, float max) {
+  /// Several threads may look at a block; one of them counts it.
+  void add(const Scales& scales, float amax, float max, float floor, bool count) {
+    blocks += count;
+    floored += count && amax < floor;
     low = std::min(low, scales.scale_inv);
     high = std::max(high, scales.scale_inv);
     if (is_finite(amax) && amax > 0.0f)
@@ -76,6 +88,8 @@ struct CastPass::ScaleRange {
     low = std::min(low, other.low);
     high = std::max(high, other.high);
     headroom = std::min(headroom, other.headroom);
+    blocks += other.blocks;
+    floored += other.floored;
   }
 };
 
@@ -83,6 +97,7 @@ struct CastPass::Tile {
   std::vector<ErrorSums> sums;      ///< [casts]
   std::vector<ScaleRange> ranges;   ///< [casts]
   double bulk_power = 0.0;
+  std::shared_ptr<TileMeter::Rows> tiles;
 };
 
 CastPass::~CastPass() = default;
@@ -109,7 +124,8 @@ std::int64_t CastPass::panel_rows(std::span<const TensorCast> casts) {
   return rows;
 }
 
-CastPass::CastPass(const TensorFacts& facts, std::vector<TensorCast> casts, float whole_amax)
+CastPass::CastPass(const TensorFacts& facts, std::vector<TensorCast> casts, float whole_amax,
+                   const std::optional<TileRequest>& tiles)
     : facts_(facts), casts_(std::move(casts)), results_(casts_.size()), ranges_(casts_.size()),
       row_noise_(casts_.size(), std::vector<double>(facts.rows())) {
   transforms_.emplace_back();
@@ -132,6 +148,11 @@ CastPass::CastPass(const TensorFacts& facts, std::vector<TensorCast> casts, floa
   whole_amax_ = whole_amax;
   for (std::size_t i = 0; i < casts_.size(); ++i)
     if (layouts_[layout_of_[i]].transform == 0) settle(i);
+  if (!tiles) return;
+  std::vector<TilePlan> plans;
+  for (const TensorCast& cast : casts_)
+    plans.push_back({tiles->shape.value_or(cast.block), cast.plan, cast.turned, floor_of(cast)});
+  tiles_ = std::make_unique<TileMeter>(facts.rows(), facts.cols(), std::move(plans), limits_);
 }
 
 bool CastPass::needs_preparation() const { return transforms_.size() > 1; }
@@ -148,11 +169,12 @@ void CastPass::settle(std::size_t i) {
     result.amax = whole_amax_ >= 0.0f ? whole_amax_
                                       : from_magnitude(propagate ? facts_.largest() : facts_.largest_number());
   result.age = cast.given ? cast.age : 0;
+  result.frozen = cast.given ? cast.frozen : 0;
   result.amax_in_use = cast.given ? cast.amax_in_use : result.amax;
   if (cast.plan.scope == Scope::tensor) rules_[i] = with_tensor_amax(rules_[i], result.amax);
   if (cast.block != BlockShape{}) return;
   if (!cast.given) cast.scales = block_scales(rules_[i], result.amax);
-  ranges_[i].add(cast.scales, result.amax, limits_[i].max);
+  ranges_[i].add(cast.scales, result.amax, limits_[i].max, floor_of(cast), true);
 }
 
 void CastPass::settle_transformed() {
@@ -237,15 +259,16 @@ CastPass::Workspace CastPass::workspace() const {
     of.scale.resize(cols);
     of.scale_inv.resize(cols);
     if (!limits_[i].by_magic) of.value.resize(cols);
+    if (tiles_) of.stored.resize(cols);
   }
   return space;
 }
 
 void CastPass::add(std::int64_t first, std::int64_t count, const float* x) {
   settle_transformed();
-  // Transformed panels are held: small ones.
-  const std::int64_t most = std::max(prepared_rows, panel_rows(casts_));
-  if (needs_preparation() && count > most) {
+  // Transformed panels and the tiles of a panel are held: small ones.
+  const std::int64_t step = panel_rows(casts_), most = step * ((std::max(prepared_rows, tile_panel_rows) + step - 1) / step);
+  if ((needs_preparation() || tiles_) && count > most) {
     for (std::int64_t r = 0; r < count; r += most) add(first + r, std::min(most, count - r), x + r * facts_.cols());
     return;
   }
@@ -265,10 +288,12 @@ void CastPass::add(std::int64_t first, std::int64_t count, const float* x) {
     tile.sums.resize(casts_.size());
     tile.ranges.resize(casts_.size());
     const std::int64_t begin = t * tile_rows, end = std::min(begin + tile_rows, count);
+    if (tiles_) tile.tiles = tiles_->rows(first + begin, first + end);
     for (std::int64_t r = begin; r < end; ++r) measure_row(panel, r, spaces.local(), tile);
   });
   for (const Tile& tile : measured) {
     bulk_power_ += tile.bulk_power;
+    if (tiles_) tiles_->merge(*tile.tiles);
     for (std::size_t i = 0; i < casts_.size(); ++i) {
       results_[i].sums.merge(tile.sums[i]);
       ranges_[i].merge(tile.ranges[i]);
@@ -305,8 +330,9 @@ void CastPass::measure_row(const Panel& panel, std::int64_t r, Workspace& space,
     Workspace::OfCast& of = space.casts[i];
     const float* taken = panel.of[layouts_[layout_of_[i]].transform] + r * facts_.cols();
     if (!limits_[i].by_magic) fill_values(casts_[i], taken, (panel.first + r) * facts_.cols(), of);
-    const ErrorSums sums = error_sums(
-        limits_[i], {taken, of.scale.data(), of.scale_inv.data(), of.value.data(), cols});
+    const CastRow cast_row{taken, of.scale.data(), of.scale_inv.data(), of.value.data(), cols};
+    const ErrorSums sums = error_sums(limits_[i], cast_row);
+    if (tiles_) tiles_->add(*tile.tiles, panel.first + r, i, cast_row, of.stored.data());
     row_noise_[i][panel.first + r] = sums.noise();
     tile.sums[i].merge(sums);
   }
@@ -357,11 +383,15 @@ void CastPass::fill_scales(std::size_t cast, const Panel& panel, std::int64_t r,
   const TensorCast& how = casts_[cast];
   Workspace::OfCast& of = space.casts[cast];
   const std::int64_t block_row = layout.block.rows == 0 ? 0 : r / layout.rows;
-  if (of.filled == block_row) return;
+  const bool first = layout.block.rows == 0 ? panel.first + r == 0 : r % layout.rows == 0;
+  if (of.filled == block_row && !first) return;
   of.filled = block_row;
   if (layout.whole()) {
     std::ranges::fill(of.scale, how.scales.scale);
     std::ranges::fill(of.scale_inv, how.scales.scale_inv);
+    if (tiles_)
+      std::ranges::fill(of.stored, how.given ? float_bits(how.scales.scale_inv)
+                                             : stored_scale(rules_[cast], how.plan.storage, results_[cast].amax));
     return;
   }
   const std::uint32_t* bits = layout.single_row()
@@ -373,13 +403,14 @@ void CastPass::fill_scales(std::size_t cast, const Panel& panel, std::int64_t r,
     const std::int64_t begin = k * layout.cols, end = std::min(begin + layout.cols, facts_.cols());
     const float amax = block_amax(layout, how.plan.amax_rule, bits[k], panel, block_row, k);
     if (by_column) rule = rule_at(cast, panel, space, r, k);
-    const Scales scales =
-        how.plan.select == Select::none
-            ? block_scales(rule, amax)
-            : block_scales(select_4over6(how.plan, rule, amax, block_elements(cast, panel, block_row, k),
-                                         how.turned ? layout.rows : layout.cols),
-                           amax);
-    tile.ranges[cast].add(scales, amax, limits_[cast].max);
+    const ScaleRule chosen = how.plan.select == Select::none
+                                 ? rule
+                                 : select_4over6(how.plan, rule, amax, block_elements(cast, panel, block_row, k),
+                                                 how.turned ? layout.rows : layout.cols);
+    const Scales scales = block_scales(chosen, amax);
+    tile.ranges[cast].add(scales, amax, limits_[cast].max, floor_of(how), first);
+    if (tiles_)
+      std::fill(of.stored.begin() + begin, of.stored.begin() + end, stored_scale(chosen, how.plan.storage, amax));
     std::fill(of.scale.begin() + begin, of.scale.begin() + end, scales.scale);
     std::fill(of.scale_inv.begin() + begin, of.scale_inv.begin() + end, scales.scale_inv);
   }
@@ -395,6 +426,8 @@ std::vector<CastResult> CastPass::finish() {
     results_[i].scale_inv_min = ranges_[i].low;
     results_[i].scale_inv_max = ranges_[i].high;
     results_[i].headroom = ranges_[i].headroom;
+    results_[i].blocks = ranges_[i].blocks;
+    results_[i].floored = ranges_[i].floored;
     results_[i].median_row_noise = std::numeric_limits<double>::quiet_NaN();
     if (ratio.empty()) continue;
     const auto middle = ratio.begin() + (ratio.size() - 1) / 2;

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -8,6 +10,7 @@
 #include "sim/recipe.hpp"
 #include "src/cast_stats.hpp"
 #include "src/tensor_facts.hpp"
+#include "src/tiles/tile_meter.hpp"
 
 namespace fp8scope {
 
@@ -19,9 +22,15 @@ struct TensorCast {
   bool given = false;               ///< one block, whose scales came from earlier steps
   Scales scales;
   std::int64_t age = 0;
+  std::int64_t frozen = 0;          ///< updates in a row that left the scale as it was
   float amax_in_use = 0.0f;
   std::uint64_t seed = 0;           ///< of a stochastic cast, which draws by element index
   bool turned = false;              ///< the contracted dimension is the rows
+};
+
+/// Which tiles to measure: the blocks of each recipe, or the same shape for all.
+struct TileRequest {
+  std::optional<BlockShape> shape;
 };
 
 /// Measures every cast of a tensor, panel by panel, after TensorFacts has seen all of it. A row is
@@ -30,7 +39,9 @@ class CastPass {
  public:
   /// whole_amax  amax of the whole operand where it is known from elsewhere (only some rows were
   ///             recorded), else negative
-  CastPass(const TensorFacts& facts, std::vector<TensorCast> casts, float whole_amax);
+  /// tiles       also measure every tile of every cast
+  CastPass(const TensorFacts& facts, std::vector<TensorCast> casts, float whole_amax,
+           const std::optional<TileRequest>& tiles = {});
   ~CastPass();
 
   /// Largest magnitude of the tensor as cast i takes it, by its NaN rule; after prepare().
@@ -58,6 +69,8 @@ class CastPass {
   void add(std::int64_t first, std::int64_t count, const float* x);
   /// [casts]; to be called once after the last panel.
   std::vector<CastResult> finish();
+  /// [casts], empty unless tiles were asked for; to be called once after the last panel.
+  std::vector<CastTiles> finish_tiles() { return tiles_ ? tiles_->finish() : std::vector<CastTiles>{}; }
 
  private:
   struct Layout;
@@ -69,6 +82,7 @@ class CastPass {
     struct OfCast {
       std::vector<float> scale, scale_inv, value;  ///< [cols] each
       std::int64_t filled = -1;                    ///< block row that the scales are for
+      std::vector<std::uint32_t> stored;           ///< [cols] scales as the recipe stores them; of tiles only
     };
     std::vector<OfCast> casts;
     std::vector<std::vector<std::uint32_t>> rows;      ///< [transforms][cols] magnitudes of the row
@@ -107,6 +121,7 @@ class CastPass {
   std::vector<ScaleRange> ranges_;              ///< [casts]
   std::vector<std::vector<double>> row_noise_;  ///< [casts][rows]
   double bulk_power_ = 0.0;
+  std::unique_ptr<TileMeter> tiles_;
 };
 
 }  // namespace fp8scope

@@ -1,4 +1,6 @@
 #include <fmt/format.h>
+#include <tbb/global_control.h>
+#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <optional>
@@ -9,6 +11,7 @@
 #include "sim/tensor_cast.hpp"
 #include "src/array.hpp"
 #include "src/cast_pass.hpp"
+#include "src/cast_policy.hpp"
 #include "src/command.hpp"
 #include "src/errors.hpp"
 #include "src/options.hpp"
@@ -20,18 +23,14 @@
 namespace fp8scope {
 namespace {
 
-constexpr struct {
-  std::string_view name;
-  Overflow overflow;
-} overflows[] = {{"saturate", Overflow::saturate}, {"special", Overflow::special}};
-
 RequestedCast read_request(const Options& options, const std::string& dtype) {
   const TensorKind kind{by_name(roles, options.text_or("role", "activation"), "--role").role, input_format(dtype),
                         by_name(gemm_uses, options.text_or("gemm", ""), "--gemm").gemm};
   RequestedCast request = request_cast(options.text_or("recipe", "none"), options.text("format"), kind);
   CastRule& rule = request.cast.plan.cast;
   if (const auto name = options.text("rounding")) rule.rounding = by_name(roundings, *name, "--rounding").rounding;
-  if (const auto name = options.text("overflow")) rule.overflow = by_name(overflows, *name, "--overflow").overflow;
+  if (const auto name = options.text("overflow")) rule.overflow = overflow_by_name(*name);
+  set_policies(rule, options.list("policy"));
   request.cast.seed = options.number_or("seed", 0);
   return request;
 }
@@ -78,7 +77,7 @@ class CastWriter {
     std::vector<std::uint32_t> codes(panel.size());
     std::vector<float> values(panel.size());
     const Plan& plan = cast_.plan;
-    for (std::int64_t r = 0; r < count; ++r)
+    tbb::parallel_for(std::int64_t{0}, count, [&](std::int64_t r) {
       for (std::int64_t c = 0; c < panel.cols; ++c) {
         const std::int64_t i = panel.element(r, c);
         const Scales& s = scales[panel.block(r, c)];
@@ -88,6 +87,7 @@ class CastWriter {
         codes[i] = quantize_element(plan.format, x[i], s.scale, plan.cast, random, plan.apply);
         values[i] = decode(plan.format, codes[i]) * s.scale_inv;
       }
+    });
     write_codes(codes_, plan.format, first, count, codes);
     file_.write_rows(dequantized_, first, count, values.data());
     if (grid_.block_rows < grid_.rows || first == 0) write_scales(first / grid_.block_rows, panel.down(), scales);
@@ -176,6 +176,10 @@ int run_cast(const Args& args) {
   options.add("gemm", "NAME", "product that it is cast for, where the recipe distinguishes: fprop, dgrad, wgrad");
   options.add("rounding", "NAME", "unless the recipe's is wanted: nearest-even, nearest-away, nearest-zero, toward-zero, up, down, to-odd, stochastic");
   options.add("overflow", "NAME", "unless the recipe's is wanted: saturate, or special: infinity or NaN");
+  options.add("policy", "A,B,...", "what becomes of NaN, infinity and bad scales: nvidia (default), ml_dtypes, "
+                                   "inf=max|special, nan=all_ones|all_ones_signed|quiet_signed, "
+                                   "no_nan=max|sign_bit_flip, negative_scale=magnitude|nan|lowest, "
+                                   "zero_scale=lowest|nan");
   options.add("seed", "N", "of stochastic rounding, default 0");
   options.add("encoding", "NAME", "what 8- or 16-bit elements of the input encode, e.g. bfloat16");
   options.add("output,o", "FILE", "HDF5 file for codes, scale_inv, dequantized");
@@ -185,6 +189,8 @@ int run_cast(const Args& args) {
 
   const std::string& name = options.words()[0];
   const std::string output = options.required("output");
+  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
+                                  static_cast<std::size_t>(thread_count(options)));
   use_isa(options);
   const auto input = open_array(name, options.text_or("encoding", ""));
   require_other_file(output, array_file(name));

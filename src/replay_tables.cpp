@@ -12,10 +12,6 @@ namespace {
 
 constexpr std::string_view gemm_names[] = {"", "fprop", "dgrad", "wgrad"};
 
-std::int64_t gemm_id(const std::string& name) {
-  return std::ranges::find(gemm_names, name) - std::begin(gemm_names);
-}
-
 Axis exponent_axis() {
   Axis axis{"exponent", "floor(log2 |x|); the first bin holds everything smaller", {}};
   for (int i = 0; i < exponent_bins; ++i) axis.values.push_back(i - 127);
@@ -35,6 +31,12 @@ double median(std::vector<double> values) {
 }
 
 }  // namespace
+
+std::int64_t gemm_id(std::string_view name) {
+  return std::ranges::find(gemm_names, name) - std::begin(gemm_names);
+}
+
+std::string_view gemm_name(std::int64_t id) { return gemm_names[id]; }
 
 ReplayTables::ReplayTables(const ReplayInput& input, const ReplayOptions& options)
     : input_(input), options_(options) {}
