@@ -87,12 +87,31 @@ bool fit(const CodedTensor& dump, const RecipeRecord& record, Suspect& s, std::s
   return same_cut(dump, s.cast.tile) && s.cast.format == dump.format && !out_of_reach(s.cast);
 }
 
+/// Whether some operand of a recipe, with at most one choice of its options, fits at all: there may be hundreds of them.
+bool may_fit(const CodedTensor& dump, const RecipeRecord& record, const Format& input) {
+  std::vector<std::string> texts{""};
+  for (const RecipeOption& option : record.options)
+    for (const RecipeChoice& choice : option.choices) texts.push_back(option.name + "=" + choice.value);
+  for (const std::string& text : texts)
+    for (const NamedRole& role : roles)
+      for (const NamedGemm& gemm : gemm_uses) {
+        Suspect s;
+        s.kind = {role.role, input, gemm.gemm};
+        try {
+          if (fit(dump, record, s, text)) return true;
+        } catch (const std::invalid_argument&) {
+        }
+      }
+  return false;
+}
+
 }  // namespace
 
 std::vector<Suspect> named_suspects(const CodedTensor& dump) {
   std::vector<Suspect> suspects;
   const std::vector<Format> inputs = input_types(dump);
-  for (const NamedRecipe& row : recipes())
+  for (const NamedRecipe& row : recipes()) {
+    if (!may_fit(dump, *row.record, inputs[0])) continue;
     for (const std::string& options : option_texts(*row.record))
       for (const NamedRole& role : roles)
         for (const NamedGemm& gemm : gemm_uses)
@@ -108,6 +127,7 @@ std::vector<Suspect> named_suspects(const CodedTensor& dump) {
             }
           } catch (const std::invalid_argument&) {  // choices that exclude each other
           }
+  }
   return suspects;
 }
 
