@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 
 build_packages=(g++ cmake ninja-build pkg-config libeigen3-dev libboost-program-options-dev
   libhdf5-dev libfmt-dev libgtest-dev libhwy-dev libtomlplusplus-dev nlohmann-json3-dev libtbb-dev
-  libmpfr-dev)
+  libmpfr-dev zlib1g-dev)
 figure_packages=(python3-numpy python3-h5py python3-matplotlib)
 check_packages=(clang)  # one result file from two compilers
 

@@ -14,7 +14,7 @@ constexpr Command table[] = {
     {"gemm", "one product of matrices as a matrix unit computes it, and who owns its error", run_gemm},
     {"replay", "recipes over a recorded trace: what each loses, as a table and as HDF5", run_replay},
     {"validate", "recorded words of a matrix unit or a kernel against a model", run_validate},
-    {"trace", "list, describe or verify a recorded trace", run_trace},
+    {"trace", "list, verify, import, slice, synthesise or export recorded tensors", run_trace},
     {"export", "a table of a result file as csv, json, md or text", run_export},
     {"bench", "speeds against ceilings measured in the same run", run_bench},
 };
