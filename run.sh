@@ -71,12 +71,11 @@ check() {
 # The parsers under AddressSanitizer and UBSan, the threads under ThreadSanitizer, and every fuzzer for
 # half a minute.
 check_sanitized() {
-  build asan asan_tests
+  build asan asan_tests fuzzers  # one build for both
   ctest --preset asan -L asan -j "$(nproc)"
+  ctest --preset fuzz -j "$(nproc)"
   build tsan tsan_tests
   ctest --preset tsan -L tsan -j "$(nproc)"
-  build fuzz fuzzers
-  ctest --preset fuzz -j "$(nproc)"
 }
 
 case "${1:-}" in

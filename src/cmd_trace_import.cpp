@@ -17,7 +17,7 @@ void describe(Options& o) {
   o.add("layer", "NAME", "the layer of every tensor");
   o.add("operand", "NAME", "the operand of every tensor: x, w, dy, ...");
   o.add("step", "N", "the step of every tensor");
-  Selection::describe(o);
+  TraceSelection::describe(o);
   o.flag("stacked", "the first axis of every tensor but w counts steps");
   o.add("dtype", "TYPE",
         "what raw files and 8- or 16-bit elements without meaning hold: bf16, e4m3, float32, ...");
@@ -57,12 +57,14 @@ int run_trace_import(const Args& args) {
   options.source.most_inflation = std::max<std::uint64_t>(1, o.number_or("max-inflation", 200));
   options.stacked = o.has("stacked"), options.apply_scales = apply_scales(o);
   options.deflate = parse_deflate(o);
-  options.attributes = {{"title", o.text_or("title", "imported tensors")},
-                        {"source", std::string("recorded")},
-                        {"framework", fmt::format("imported from {}", fmt::join(o.words(), ", "))}};
+  options.attributes = stated_provenance(o.words());
+  if (options.attributes.empty()) options.attributes = {{"source", std::string("recorded")}};
+  options.attributes.insert(options.attributes.end(),
+                       {{"title", o.text_or("title", "imported tensors")},
+                        {"framework", fmt::format("imported from {}", fmt::join(o.words(), ", "))}});
 
   const ImportReport report = import_trace(o.words(), output, NameMap(o.text_or("map", ""), fixed),
-                                           Selection(o), options);
+                                           TraceSelection(o), options);
   for (const std::string& note : report.notes) fmt::print(stderr, "fp8scope: {}\n", note);
   fmt::print("{}", print_table(list_tensors(Trace(output)), TableStyle::text));
   return 0;

@@ -10,7 +10,7 @@ namespace fp8scope {
 int run_trace_slice(const Args& args) {
   Options o("trace slice", "TRACE");
   o.add("output,o", "FILE", "the trace to write");
-  Selection::describe(o);
+  TraceSelection::describe(o);
   o.add("rows", "RANGE", "only these rows of x, dy and others whose rows are tokens, e.g. 0-127 or 0-1000+8");
   o.add("compress", "LEVEL", "deflate level, 0 to 9 (default 1)");
   if (!o.parse({args.begin() + 1, args.end()})) return 0;
@@ -22,7 +22,7 @@ int run_trace_slice(const Args& args) {
     options.rows = ranges.ranges()[0];
   }
   options.deflate = parse_deflate(o);
-  copy_trace(Trace(o.words()[0]), output, Selection(o), options);
+  copy_trace(Trace(o.words()[0]), output, TraceSelection(o), options);
   fmt::print("{}", print_table(list_tensors(Trace(output)), TableStyle::text));
   return 0;
 }

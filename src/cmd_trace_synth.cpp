@@ -20,7 +20,7 @@ void describe(Options& o) {
   o.add("outlier-operands", "LIST", "which operands made have them (default all made)");
   o.add("inject", "TRACE", "put the outliers into a copy of this trace instead of making tensors");
   o.add("seed", "N", "of the random numbers (default 0)");
-  Selection::describe(o);
+  TraceSelection::describe(o);
   o.add("count", "N", "layers to make (default 1)");
   o.add("rows", "N", "tokens (default 1024)");
   o.add("cols", "N", "input features (default 1024)");
@@ -53,7 +53,7 @@ std::vector<SynthOperand> operands_of(const Options& o) {
   return all;
 }
 
-SynthOptions synth_options(const Options& o, const Selection& selection) {
+SynthOptions synth_options(const Options& o, const TraceSelection& selection) {
   SynthOptions s;
   s.layers = extent(o, "count", 1), s.steps = extent(o, "record", 1);
   s.rows = extent(o, "rows", 1024), s.cols = extent(o, "cols", 1024);
@@ -82,7 +82,7 @@ int run_trace_synth(const Args& args) {
   describe(o);
   if (!o.parse({args.begin() + 1, args.end()})) return 0;
   const std::string output = o.required("output");
-  const Selection selection(o);
+  const TraceSelection selection(o);
   if (const auto trace = o.text("inject")) {
     for (const char* name : {"count", "rows", "cols", "out", "record", "distribution", "sigma", "dtype", "outlier-operands"})
       if (o.has(name)) throw UsageError(fmt::format("--{} does not go with --inject, which copies a trace", name));

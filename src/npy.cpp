@@ -144,7 +144,7 @@ NpyType type_of(const std::string& descr, const std::string& where) {
 std::string_view npy_descr(NpyType type) { return row(type).descr; }
 std::size_t npy_bytes(NpyType type) { return row(type).bytes; }
 
-NpyReader::NpyReader(std::shared_ptr<const Bytes> bytes) : bytes_(std::move(bytes)) {
+NpyReader::NpyReader(std::shared_ptr<const ByteSource> bytes) : bytes_(std::move(bytes)) {
   read_header();
 }
 

@@ -26,7 +26,7 @@ class NpyReader {
   /// longer than its header says, or holds objects, a structure, Fortran order or another type.
   explicit NpyReader(const std::string& path) : NpyReader(open_bytes(path)) {}
   /// A member of an archive, or bytes in memory.
-  explicit NpyReader(std::shared_ptr<const Bytes> bytes);
+  explicit NpyReader(std::shared_ptr<const ByteSource> bytes);
 
   NpyType type() const { return type_; }
   const std::vector<std::int64_t>& shape() const { return shape_; }
@@ -41,7 +41,7 @@ class NpyReader {
  private:
   void read_header();
 
-  std::shared_ptr<const Bytes> bytes_;
+  std::shared_ptr<const ByteSource> bytes_;
   NpyType type_ = NpyType::f4;
   std::vector<std::int64_t> shape_;
   std::int64_t size_ = 0;

@@ -72,12 +72,12 @@ std::vector<float> ramp(std::int64_t count) {
 Result import_and_verify(const std::string& path) {
   return outcome([&] {
     Options words("test", "");
-    Selection::describe(words);
+    TraceSelection::describe(words);
     const std::string trace = path + ".trace.h5";
     std::remove(trace.c_str());
     const ImportOptions options;
     import_trace({path}, trace, NameMap("", path.ends_with(".npy") ? TraceName{"L", "x", {}, ""} : TraceName{}),
-                 Selection(words), options);
+                 TraceSelection(words), options);
     const Trace read(trace);
     for (const TraceCheck& check : verify(read))
       if (!check.good) throw std::logic_error("imported " + check.what + ": " + check.message);

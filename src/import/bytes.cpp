@@ -14,10 +14,10 @@ namespace fp8scope {
 
 namespace {
 
-class FileBytes : public Bytes {
+class FileBytes : public ByteSource {
  public:
   FileBytes(int descriptor, std::uint64_t size, std::string where)
-      : Bytes(std::move(where), size), descriptor_(descriptor) {}
+      : ByteSource(std::move(where), size), descriptor_(descriptor) {}
   ~FileBytes() override { close(descriptor_); }
 
  private:
@@ -35,10 +35,10 @@ class FileBytes : public Bytes {
   int descriptor_;
 };
 
-class MemoryBytes : public Bytes {
+class MemoryBytes : public ByteSource {
  public:
   MemoryBytes(std::span<const std::uint8_t> bytes, std::string where)
-      : Bytes(std::move(where), bytes.size()), bytes_(bytes) {}
+      : ByteSource(std::move(where), bytes.size()), bytes_(bytes) {}
 
  private:
   void do_read(std::uint64_t offset, std::size_t count, void* out) const override {
@@ -48,25 +48,25 @@ class MemoryBytes : public Bytes {
   std::span<const std::uint8_t> bytes_;
 };
 
-class SliceBytes : public Bytes {
+class SliceBytes : public ByteSource {
  public:
-  SliceBytes(std::shared_ptr<const Bytes> whole, std::uint64_t offset, std::uint64_t size,
+  SliceBytes(std::shared_ptr<const ByteSource> whole, std::uint64_t offset, std::uint64_t size,
              std::string where)
-      : Bytes(std::move(where), size), whole_(std::move(whole)), offset_(offset) {}
+      : ByteSource(std::move(where), size), whole_(std::move(whole)), offset_(offset) {}
 
  private:
   void do_read(std::uint64_t offset, std::size_t count, void* out) const override {
     whole_->read(offset_ + offset, count, out);
   }
 
-  std::shared_ptr<const Bytes> whole_;
+  std::shared_ptr<const ByteSource> whole_;
   std::uint64_t offset_;
 };
 
-class NibbleBytes : public Bytes {
+class NibbleBytes : public ByteSource {
  public:
-  explicit NibbleBytes(std::shared_ptr<const Bytes> packed)
-      : Bytes(packed->where(), 2 * packed->size()), packed_(std::move(packed)) {}
+  explicit NibbleBytes(std::shared_ptr<const ByteSource> packed)
+      : ByteSource(packed->where(), 2 * packed->size()), packed_(std::move(packed)) {}
 
  private:
   void do_read(std::uint64_t offset, std::size_t count, void* out) const override {
@@ -79,7 +79,7 @@ class NibbleBytes : public Bytes {
     }
   }
 
-  std::shared_ptr<const Bytes> packed_;
+  std::shared_ptr<const ByteSource> packed_;
 };
 
 /// Bytes of the UTF-8 sequence that `text` begins with; 0 if it is none.
@@ -100,14 +100,14 @@ std::size_t sequence_length(std::string_view text) {
 
 }  // namespace
 
-void Bytes::read(std::uint64_t offset, std::size_t count, void* out) const {
+void ByteSource::read(std::uint64_t offset, std::size_t count, void* out) const {
   if (offset > size_ || count > size_ - offset)
     throw DataError(fmt::format("{}: the file is truncated: {} bytes, byte {} was wanted", where_,
                                 size_, offset + count));
   if (count > 0) do_read(offset, count, out);
 }
 
-std::string Bytes::text(std::uint64_t offset, std::size_t count) const {
+std::string ByteSource::text(std::uint64_t offset, std::size_t count) const {
   if (offset > size_ || count > size_ - offset) read(offset, count, nullptr);  // throws
   std::string bytes(count, '\0');
   read(offset, count, bytes.data());
@@ -128,7 +128,7 @@ std::uint64_t LittleEndian::next(std::size_t count) {
   return value;
 }
 
-std::shared_ptr<const Bytes> open_bytes(const std::string& path) {
+std::shared_ptr<const ByteSource> open_bytes(const std::string& path) {
   const std::string where = fmt::format("'{}'", path);
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) throw IoError(fmt::format("{}: cannot open: {}", where, std::strerror(errno)));
@@ -140,11 +140,11 @@ std::shared_ptr<const Bytes> open_bytes(const std::string& path) {
   return std::make_shared<FileBytes>(descriptor, static_cast<std::uint64_t>(status.st_size), where);
 }
 
-std::shared_ptr<const Bytes> memory_bytes(std::span<const std::uint8_t> bytes, std::string where) {
+std::shared_ptr<const ByteSource> bytes_in_memory(std::span<const std::uint8_t> bytes, std::string where) {
   return std::make_shared<MemoryBytes>(bytes, std::move(where));
 }
 
-std::shared_ptr<const Bytes> slice_bytes(std::shared_ptr<const Bytes> whole, std::uint64_t offset,
+std::shared_ptr<const ByteSource> slice_bytes(std::shared_ptr<const ByteSource> whole, std::uint64_t offset,
                                          std::uint64_t size, std::string where) {
   if (offset > whole->size() || size > whole->size() - offset)
     throw DataError(fmt::format("{}: needs bytes {} to {} of {}; the file is truncated", where,
@@ -152,7 +152,7 @@ std::shared_ptr<const Bytes> slice_bytes(std::shared_ptr<const Bytes> whole, std
   return std::make_shared<SliceBytes>(std::move(whole), offset, size, std::move(where));
 }
 
-std::shared_ptr<const Bytes> unpack_nibbles(std::shared_ptr<const Bytes> packed) {
+std::shared_ptr<const ByteSource> unpack_nibbles(std::shared_ptr<const ByteSource> packed) {
   return std::make_shared<NibbleBytes>(std::move(packed));
 }
 

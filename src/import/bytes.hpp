@@ -10,13 +10,13 @@ namespace fp8scope {
 
 /// Bytes of a file or a part of one, which can be read at any place. What parsers of untrusted files
 /// read from: no read leaves the range, whatever a header says.
-class Bytes {
+class ByteSource {
  public:
   /// where  the beginning of every message: "'FILE'" or "'FILE': member 'NAME'"
-  Bytes(std::string where, std::uint64_t size) : where_(std::move(where)), size_(size) {}
-  virtual ~Bytes() = default;
-  Bytes(const Bytes&) = delete;
-  Bytes& operator=(const Bytes&) = delete;
+  ByteSource(std::string where, std::uint64_t size) : where_(std::move(where)), size_(size) {}
+  virtual ~ByteSource() = default;
+  ByteSource(const ByteSource&) = delete;
+  ByteSource& operator=(const ByteSource&) = delete;
 
   const std::string& where() const { return where_; }
   std::uint64_t size() const { return size_; }
@@ -50,17 +50,17 @@ class LittleEndian {
 
 /// A regular file, read with pread and never mapped.
 /// Throws IoError if it cannot be opened or is not a regular file.
-std::shared_ptr<const Bytes> open_bytes(const std::string& path);
+std::shared_ptr<const ByteSource> open_bytes(const std::string& path);
 
 /// Bytes in memory, for tests. `bytes` must outlive it.
-std::shared_ptr<const Bytes> memory_bytes(std::span<const std::uint8_t> bytes, std::string where);
+std::shared_ptr<const ByteSource> bytes_in_memory(std::span<const std::uint8_t> bytes, std::string where);
 
 /// Bytes [offset, offset + size) of another range. Throws DataError if it is not inside.
-std::shared_ptr<const Bytes> slice_bytes(std::shared_ptr<const Bytes> whole, std::uint64_t offset,
+std::shared_ptr<const ByteSource> slice_bytes(std::shared_ptr<const ByteSource> whole, std::uint64_t offset,
                                          std::uint64_t size, std::string where);
 
 /// Codes of four bits, two in a byte with the first in the low half, as a byte each.
-std::shared_ptr<const Bytes> unpack_nibbles(std::shared_ptr<const Bytes> packed);
+std::shared_ptr<const ByteSource> unpack_nibbles(std::shared_ptr<const ByteSource> packed);
 
 /// A name out of a foreign file for a message: control characters and bytes that are no UTF-8 as
 /// \xNN, and not longer than 80 characters.

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "src/import/import_plan.hpp"
+#include "src/import/safetensors.hpp"
 #include "src/import/step_reader.hpp"
 #include "src/output_file.hpp"
 
@@ -10,6 +13,7 @@ namespace fp8scope {
 
 namespace {
 
+constexpr std::string_view known_sources[] = {"recorded", "synthetic", "recorded+injected"};
 constexpr std::int64_t panel_bytes = std::int64_t{8} << 20;
 
 /// Largest magnitude of every tensor and step of the plan, in its order.
@@ -42,8 +46,22 @@ void copy_tensor(const PlannedTensor& planned, std::size_t slot, TraceWriter& wr
 
 }  // namespace
 
+std::vector<h5::Attribute> stated_provenance(const std::vector<std::string>& files) {
+  std::vector<h5::Attribute> stated;
+  for (const std::string& file : files) {
+    if (!file.ends_with(".safetensors")) continue;
+    const auto metadata = read_safetensors(*open_bytes(file)).metadata;
+    const auto source = metadata.find("source");
+    if (source == metadata.end() || std::ranges::find(known_sources, source->second) == std::end(known_sources)) continue;
+    for (const char* name : {"source", "injected_outliers", "injected_seed"})
+      if (const auto at = metadata.find(name); at != metadata.end()) stated.push_back({name, at->second});
+    return stated;
+  }
+  return stated;
+}
+
 ImportReport import_trace(const std::vector<std::string>& files, const std::string& output,
-                          const NameMap& names, const Selection& selection,
+                          const NameMap& names, const TraceSelection& selection,
                           const ImportOptions& options) {
   std::vector<SourceTensor> sources;
   for (const std::string& file : files) {

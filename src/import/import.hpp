@@ -31,8 +31,12 @@ struct ImportReport {
 ///
 /// Throws UsageError, DataError naming file and tensor, IoError.
 ImportReport import_trace(const std::vector<std::string>& files, const std::string& output,
-                          const NameMap& names, const Selection& selection,
+                          const NameMap& names, const TraceSelection& selection,
                           const ImportOptions& options);
+
+/// Where the tensors of a file come from, as a trace that was exported to .safetensors says of itself:
+/// `source` and, if outliers were injected, which. Of other files nothing.
+std::vector<h5::Attribute> stated_provenance(const std::vector<std::string>& files);
 
 /// The products that read an operand, with their contraction axes; none for "y", "dx", "dw".
 std::vector<GemmUse> usual_gemms(const std::string& operand);

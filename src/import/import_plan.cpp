@@ -82,7 +82,7 @@ std::string stored_dtype(const SourceTensor& source, bool scaled) {
 
 class Planner {
  public:
-  Planner(const std::vector<SourceTensor>& sources, const NameMap& names, const Selection& selection,
+  Planner(const std::vector<SourceTensor>& sources, const NameMap& names, const TraceSelection& selection,
           const ImportOptions& options)
       : sources_(sources), names_(names), selection_(selection), options_(options),
         scales_(sources) {}
@@ -205,7 +205,7 @@ class Planner {
 
   const std::vector<SourceTensor>& sources_;
   const NameMap& names_;
-  const Selection& selection_;
+  const TraceSelection& selection_;
   const ImportOptions& options_;
   Scales scales_;
   ImportPlan plan_;
@@ -225,7 +225,7 @@ std::vector<GemmUse> usual_gemms(const std::string& operand) {
 }
 
 ImportPlan plan_import(const std::vector<SourceTensor>& sources, const NameMap& names,
-                       const Selection& selection, const ImportOptions& options) {
+                       const TraceSelection& selection, const ImportOptions& options) {
   return Planner(sources, names, selection, options).plan();
 }
 

@@ -29,6 +29,6 @@ struct ImportPlan {
 /// Decides which source tensor is which tensor and step of the trace, and checks that they fit
 /// together. `sources` must outlive the plan. Throws DataError, UsageError.
 ImportPlan plan_import(const std::vector<SourceTensor>& sources, const NameMap& names,
-                       const Selection& selection, const ImportOptions& options);
+                       const TraceSelection& selection, const ImportOptions& options);
 
 }  // namespace fp8scope

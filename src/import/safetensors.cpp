@@ -176,7 +176,7 @@ std::optional<std::uint64_t> bytes_of(const SafetensorsTensor& tensor) {
 }
 
 /// Tensors follow each other from the first byte of the data to the last of the file.
-void require_contiguous(SafetensorsHeader& header, std::uint64_t data, const Bytes& file) {
+void require_contiguous(SafetensorsHeader& header, std::uint64_t data, const ByteSource& file) {
   std::ranges::sort(header.tensors, [](const SafetensorsTensor& a, const SafetensorsTensor& b) {
     return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
   });
@@ -211,7 +211,7 @@ int safetensors_bits(std::string_view dtype) {
   return 0;
 }
 
-SafetensorsHeader read_safetensors(const Bytes& file) {
+SafetensorsHeader read_safetensors(const ByteSource& file) {
   if (file.size() < 8)
     throw DataError(file.where() + ": is not a .safetensors file, or its beginning is missing");
   const std::uint64_t length = LittleEndian(file.text(0, 8)).u64();

@@ -33,7 +33,7 @@ int safetensors_bits(std::string_view dtype);
 ///
 /// Throws DataError naming the tensor. Source: safetensors/src/tensor.rs of
 /// github.com/huggingface/safetensors, 0.6.
-SafetensorsHeader read_safetensors(const Bytes& file);
+SafetensorsHeader read_safetensors(const ByteSource& file);
 
 /// The header of a file to write: eight bytes of length and the JSON, padded so that the data begins
 /// at a multiple of eight. `begin` and `end` count from the beginning of the data.

@@ -68,13 +68,13 @@ bool NumberRanges::holds(std::int64_t number) const {
   });
 }
 
-void Selection::describe(Options& options) {
+void TraceSelection::describe(Options& options) {
   options.add("layers", "REGEX", "only layers whose name it is found in");
   options.add("operands", "LIST", "only these, e.g. x,w,dy (also activation, weight, gradient)");
   options.add("steps", "RANGES", "only these, e.g. 0-100+10,250 (default all)");
 }
 
-Selection::Selection(const Options& options) {
+TraceSelection::TraceSelection(const Options& options) {
   if (const auto pattern = options.text("layers")) try {
       layers_ = std::regex(*pattern);
     } catch (const std::regex_error& error) {
@@ -85,15 +85,15 @@ Selection::Selection(const Options& options) {
   if (const auto steps = options.text("steps")) steps_ = NumberRanges(*steps, "--steps");
 }
 
-bool Selection::layer(const std::string& name) const {
+bool TraceSelection::layer(const std::string& name) const {
   return !layers_ || std::regex_search(name, *layers_);
 }
 
-bool Selection::operand(const std::string& name) const {
+bool TraceSelection::operand(const std::string& name) const {
   return operands_.empty() || std::ranges::find(operands_, name) != operands_.end();
 }
 
-bool Selection::step(std::int64_t number) const { return !steps_ || steps_->holds(number); }
+bool TraceSelection::step(std::int64_t number) const { return !steps_ || steps_->holds(number); }
 
 double parse_positive(std::string_view text, std::string_view what) {
   double value = 0;

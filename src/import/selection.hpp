@@ -29,12 +29,12 @@ class NumberRanges {
 };
 
 /// Layers, operands and steps that the user wants; everything unless told.
-class Selection {
+class TraceSelection {
  public:
   /// Adds --layers, --operands and --steps to the options of a command.
   static void describe(Options& options);
   /// Throws UsageError.
-  explicit Selection(const Options& options);
+  explicit TraceSelection(const Options& options);
 
   bool layer(const std::string& name) const;
   bool operand(const std::string& name) const;

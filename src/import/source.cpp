@@ -97,7 +97,7 @@ std::vector<SourceTensor> raw_source(const std::string& path, const SourceOption
   return {tensor};
 }
 
-std::string unquoted(const Bytes& file) {
+std::string unquoted(const ByteSource& file) {
   const std::string& where = file.where();
   return where.size() >= 2 && where.front() == '\'' ? where.substr(1, where.size() - 2) : where;
 }
@@ -138,7 +138,7 @@ std::string SourceTensor::full_name() const {
   return name.empty() ? stem : stem + "/" + name;
 }
 
-std::vector<SourceTensor> safetensors_source(std::shared_ptr<const Bytes> file,
+std::vector<SourceTensor> safetensors_source(std::shared_ptr<const ByteSource> file,
                                              const SourceOptions& options) {
   const std::string path = unquoted(*file);
   std::vector<SourceTensor> tensors;
@@ -153,7 +153,7 @@ std::vector<SourceTensor> safetensors_source(std::shared_ptr<const Bytes> file,
   return tensors;
 }
 
-std::vector<SourceTensor> npy_source(std::shared_ptr<const Bytes> file, const SourceOptions& options) {
+std::vector<SourceTensor> npy_source(std::shared_ptr<const ByteSource> file, const SourceOptions& options) {
   const NpyReader npy(file);
   SourceTensor tensor{unquoted(*file), "", with_dtype(element_of(npy.type()), options), npy.shape(),
                       nullptr};
@@ -161,7 +161,7 @@ std::vector<SourceTensor> npy_source(std::shared_ptr<const Bytes> file, const So
   return {tensor};
 }
 
-std::vector<SourceTensor> npz_source(std::shared_ptr<const Bytes> file, const SourceOptions& options) {
+std::vector<SourceTensor> npz_source(std::shared_ptr<const ByteSource> file, const SourceOptions& options) {
   const std::string path = unquoted(*file);
   std::vector<SourceTensor> tensors;
   for (const ZipMember& member : read_zip(*file)) {

@@ -30,7 +30,7 @@ struct SourceTensor {
   std::string name;  ///< in the file; "" where a file is one tensor
   Element element;
   std::vector<std::int64_t> shape;
-  std::shared_ptr<const Bytes> data;  ///< the elements and nothing else
+  std::shared_ptr<const ByteSource> data;  ///< the elements and nothing else
 
   /// "'FILE': tensor 'NAME'", the beginning of every message about it.
   std::string where() const;
@@ -54,9 +54,9 @@ struct SourceOptions {
 std::vector<SourceTensor> open_source(const std::string& path, const SourceOptions& options);
 
 /// The same of files in memory, for tests.
-std::vector<SourceTensor> safetensors_source(std::shared_ptr<const Bytes> file,
+std::vector<SourceTensor> safetensors_source(std::shared_ptr<const ByteSource> file,
                                              const SourceOptions& options);
-std::vector<SourceTensor> npz_source(std::shared_ptr<const Bytes> file, const SourceOptions& options);
-std::vector<SourceTensor> npy_source(std::shared_ptr<const Bytes> file, const SourceOptions& options);
+std::vector<SourceTensor> npz_source(std::shared_ptr<const ByteSource> file, const SourceOptions& options);
+std::vector<SourceTensor> npy_source(std::shared_ptr<const ByteSource> file, const SourceOptions& options);
 
 }  // namespace fp8scope

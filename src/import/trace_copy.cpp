@@ -33,7 +33,7 @@ float largest(const std::vector<float>& values) {
 /// One copy of a trace.
 class Copier {
  public:
-  Copier(const Trace& trace, const Selection& selection, const CopyOptions& options)
+  Copier(const Trace& trace, const TraceSelection& selection, const CopyOptions& options)
       : trace_(trace), selection_(selection), options_(options) {
     const bool all = options_.inject.has_value();
     for (std::size_t s = 0; s < trace.steps().size(); ++s)
@@ -189,7 +189,7 @@ class Copier {
   }
 
   const Trace& trace_;
-  const Selection& selection_;
+  const TraceSelection& selection_;
   const CopyOptions& options_;
   std::vector<std::size_t> kept_steps_, kept_tensors_;
   AmaxHistory history_;
@@ -197,7 +197,7 @@ class Copier {
 
 }  // namespace
 
-void copy_trace(const Trace& trace, const std::string& output, const Selection& selection,
+void copy_trace(const Trace& trace, const std::string& output, const TraceSelection& selection,
                 const CopyOptions& options) {
   require_other_file(output, trace.path());
   Copier(trace, selection, options).write(output);

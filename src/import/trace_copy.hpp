@@ -28,7 +28,7 @@ struct CopyOptions {
 /// written to /outliers, and the history of the recorded steps follows.
 ///
 /// Throws UsageError if nothing is selected or a range is beyond the rows, DataError, IoError.
-void copy_trace(const Trace& trace, const std::string& output, const Selection& selection,
+void copy_trace(const Trace& trace, const std::string& output, const TraceSelection& selection,
                 const CopyOptions& options);
 
 /// Collects the places of outliers of one tensor and writes them as columns to /outliers/LAYER/OPERAND.

@@ -23,7 +23,7 @@ struct Item {
   std::size_t tensor, step;
 };
 
-std::vector<Item> selected(const Trace& trace, const Selection& selection) {
+std::vector<Item> selected(const Trace& trace, const TraceSelection& selection) {
   std::vector<Item> items;
   for (std::size_t t = 0; t < trace.tensors().size(); ++t) {
     const TensorInfo& info = trace.tensors()[t];
@@ -167,7 +167,7 @@ void write_csv(const Trace& trace, const std::string& output, const std::vector<
 
 }  // namespace
 
-void export_trace(const Trace& trace, const std::string& output, const Selection& selection) {
+void export_trace(const Trace& trace, const std::string& output, const TraceSelection& selection) {
   require_other_file(output, trace.path());
   const std::vector<Item> items = selected(trace, selection);
   if (output.ends_with(".safetensors")) return write_safetensors(trace, output, items);

@@ -13,6 +13,6 @@ namespace fp8scope {
 ///   .csv          tensor,step,row,col,value, a line an element, shortest digits that read back
 ///
 /// The file appears whole or not at all. Throws UsageError, DataError, IoError.
-void export_trace(const Trace& trace, const std::string& output, const Selection& selection);
+void export_trace(const Trace& trace, const std::string& output, const TraceSelection& selection);
 
 }  // namespace fp8scope

@@ -76,7 +76,7 @@ std::vector<h5::Attribute> attributes_of(const SynthOptions& options) {
 
 }  // namespace
 
-void synthesise_trace(const std::string& output, const Selection& selection, const SynthOptions& options) {
+void synthesise_trace(const std::string& output, const TraceSelection& selection, const SynthOptions& options) {
   if (options.operands.empty()) throw UsageError("--operands leaves none of x, w, dy");
   std::vector<std::int64_t> steps(static_cast<std::size_t>(options.steps));
   for (std::size_t i = 0; i < steps.size(); ++i) steps[i] = static_cast<std::int64_t>(i);

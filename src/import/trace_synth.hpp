@@ -24,6 +24,6 @@ struct SynthOptions {
 /// Writes a trace of random tensors x [steps, rows, cols], w [1, out, cols], dy [steps, rows, out] for
 /// layers L00, L01, ... The bytes of the tensors depend on the options and the seed alone.
 /// Throws UsageError, IoError.
-void synthesise_trace(const std::string& output, const Selection& selection, const SynthOptions& options);
+void synthesise_trace(const std::string& output, const TraceSelection& selection, const SynthOptions& options);
 
 }  // namespace fp8scope

@@ -24,7 +24,7 @@ constexpr std::uint16_t known_flags = 2 | 4 | descriptor_flag | 0x800;
 /// Deflate gives at most 258 bytes for two bits.
 constexpr std::uint64_t most_inflation = 1032;
 
-[[noreturn]] void damaged(const Bytes& archive, const std::string& what) {
+[[noreturn]] void damaged(const ByteSource& archive, const std::string& what) {
   throw DataError(fmt::format("{}: {}; the archive is damaged, write it again", archive.where(), what));
 }
 
@@ -34,7 +34,7 @@ struct End {
 };
 
 /// Position of the record that ends the archive.
-std::uint64_t find_end(const Bytes& archive) {
+std::uint64_t find_end(const ByteSource& archive) {
   if (archive.size() < end_bytes)
     throw DataError(archive.where() + ": is not a zip archive, or its end is missing");
   const std::uint64_t tail = std::min<std::uint64_t>(archive.size(), end_bytes + 0xffff);
@@ -49,7 +49,7 @@ std::uint64_t find_end(const Bytes& archive) {
 }
 
 /// The 64-bit record that stands before the locator, which must agree with what fits into 32 bits.
-End read_end64(const Bytes& archive, std::uint64_t locator_at, const End& end32) {
+End read_end64(const ByteSource& archive, std::uint64_t locator_at, const End& end32) {
   const std::string locator = archive.text(locator_at, locator_bytes);
   LittleEndian fields(locator);
   fields.take(8);
@@ -75,7 +75,7 @@ End read_end64(const Bytes& archive, std::uint64_t locator_at, const End& end32)
   return {result.members, offset, bytes};
 }
 
-End read_end(const Bytes& archive) {
+End read_end(const ByteSource& archive) {
   const std::uint64_t at = find_end(archive);
   const std::string record = archive.text(at, end_bytes);
   LittleEndian fields(record);
@@ -99,7 +99,7 @@ struct Extra {
   std::uint64_t *size, *compressed, *offset;  ///< offset may be null
 };
 
-void read_extra(const Bytes& archive, const std::string& name, std::string_view bytes, Extra values) {
+void read_extra(const ByteSource& archive, const std::string& name, std::string_view bytes, Extra values) {
   bool seen = false;
   LittleEndian fields(bytes);
   const auto fail = [&] { damaged(archive, fmt::format("member '{}' has a broken extra field", name)); };
@@ -122,7 +122,7 @@ void read_extra(const Bytes& archive, const std::string& name, std::string_view 
     if (value && *value == in_zip64) fail();
 }
 
-void require_good_name(const Bytes& archive, const std::string& name) {
+void require_good_name(const ByteSource& archive, const std::string& name) {
   const auto fail = [&](const char* why) {
     throw DataError(fmt::format("{}: member '{}' {}; save the arrays under plain names", archive.where(),
                                 printable(name), why));
@@ -140,7 +140,7 @@ void require_good_name(const Bytes& archive, const std::string& name) {
 }
 
 /// A member as the directory describes it; `offset` is that of its local header.
-ZipMember read_central(const Bytes& archive, LittleEndian& fields, std::uint16_t& flags) {
+ZipMember read_central(const ByteSource& archive, LittleEndian& fields, std::uint16_t& flags) {
   if (fields.left() < central_bytes || fields.u32() != central_mark)
     damaged(archive, "its directory breaks off");
   fields.take(4);
@@ -182,7 +182,7 @@ ZipMember read_central(const Bytes& archive, LittleEndian& fields, std::uint16_t
 
 /// Checks the local header against the directory and moves `offset` to the bytes of the member.
 /// Returns where they end.
-std::uint64_t read_local(const Bytes& archive, ZipMember& member, std::uint16_t flags,
+std::uint64_t read_local(const ByteSource& archive, ZipMember& member, std::uint16_t flags,
                          std::uint64_t directory) {
   const std::string shown = printable(member.name);
   const auto fail = [&](const char* what) {
@@ -218,7 +218,7 @@ std::uint64_t read_local(const Bytes& archive, ZipMember& member, std::uint16_t 
 
 }  // namespace
 
-std::vector<ZipMember> read_zip(const Bytes& archive) {
+std::vector<ZipMember> read_zip(const ByteSource& archive) {
   const End end = read_end(archive);
   if (end.bytes > largest_directory || end.members > end.bytes / central_bytes)
     damaged(archive, fmt::format("it declares {} members in a directory of {} bytes", end.members,

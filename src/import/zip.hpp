@@ -26,10 +26,10 @@ struct ZipMember {
 /// member is encrypted, neither stored nor deflated, there twice, overlaps another, contradicts its
 /// own local header, has a name that leads out of a folder, or declares more than deflate can give.
 /// Source: PKWARE APPNOTE.TXT 6.3.10.
-std::vector<ZipMember> read_zip(const Bytes& archive);
+std::vector<ZipMember> read_zip(const ByteSource& archive);
 
 /// The content of a member. Read from the beginning to the end, its checksum is compared (DataError);
 /// a deflated one that is read backwards is inflated again.
-std::shared_ptr<const Bytes> open_member(std::shared_ptr<const Bytes> archive, const ZipMember& member);
+std::shared_ptr<const ByteSource> open_member(std::shared_ptr<const ByteSource> archive, const ZipMember& member);
 
 }  // namespace fp8scope

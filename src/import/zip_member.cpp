@@ -11,7 +11,7 @@ namespace fp8scope {
 
 namespace {
 
-std::string member_name(const Bytes& archive, const ZipMember& member) {
+std::string member_name(const ByteSource& archive, const ZipMember& member) {
   return fmt::format("{}: member '{}'", archive.where(), printable(member.name));
 }
 
@@ -40,10 +40,10 @@ class Checksum {
   uLong crc_ = crc32(0, nullptr, 0);
 };
 
-class StoredMember : public Bytes {
+class StoredMember : public ByteSource {
  public:
-  StoredMember(std::shared_ptr<const Bytes> archive, const ZipMember& member)
-      : Bytes(member_name(*archive, member), member.size), archive_(std::move(archive)),
+  StoredMember(std::shared_ptr<const ByteSource> archive, const ZipMember& member)
+      : ByteSource(member_name(*archive, member), member.size), archive_(std::move(archive)),
         offset_(member.offset), checksum_(member) {}
 
  private:
@@ -52,16 +52,16 @@ class StoredMember : public Bytes {
     checksum_.add(offset, count, out, where());
   }
 
-  std::shared_ptr<const Bytes> archive_;
+  std::shared_ptr<const ByteSource> archive_;
   std::uint64_t offset_;
   mutable Checksum checksum_;
 };
 
 /// Inflates as it is read; never holds more than two small buffers.
-class DeflatedMember : public Bytes {
+class DeflatedMember : public ByteSource {
  public:
-  DeflatedMember(std::shared_ptr<const Bytes> archive, const ZipMember& member)
-      : Bytes(member_name(*archive, member), member.size), archive_(std::move(archive)),
+  DeflatedMember(std::shared_ptr<const ByteSource> archive, const ZipMember& member)
+      : ByteSource(member_name(*archive, member), member.size), archive_(std::move(archive)),
         member_(member), checksum_(member) {
     if (inflateInit2(&stream_, -MAX_WBITS) != Z_OK) throw std::bad_alloc();
   }
@@ -127,7 +127,7 @@ class DeflatedMember : public Bytes {
       fail("does not end where it should");
   }
 
-  std::shared_ptr<const Bytes> archive_;
+  std::shared_ptr<const ByteSource> archive_;
   ZipMember member_;
   mutable Checksum checksum_;
   mutable z_stream stream_{};
@@ -138,7 +138,7 @@ class DeflatedMember : public Bytes {
 
 }  // namespace
 
-std::shared_ptr<const Bytes> open_member(std::shared_ptr<const Bytes> archive,
+std::shared_ptr<const ByteSource> open_member(std::shared_ptr<const ByteSource> archive,
                                          const ZipMember& member) {
   if (member.deflated) return std::make_shared<DeflatedMember>(std::move(archive), member);
   return std::make_shared<StoredMember>(std::move(archive), member);

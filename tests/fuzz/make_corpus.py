@@ -121,6 +121,62 @@ def write_words():
         put("argv", f"a{i}", text)
 
 
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+def write_journals():
+    """Laid out as src/sweep/journal.hpp says."""
+    head = b"fp8sjnl1" + b"0" * 64
+    head += struct.pack("<I", crc32c(head))
+
+    def record(item, payload):
+        start = b"FP8R" + struct.pack("<IQ", len(payload), item)
+        return start + struct.pack("<I", crc32c(start + payload)) + payload
+
+    records = [record(i, bytes(range(10 * i + 1))) for i in range(4)]
+    put("journal", "good", head + b"".join(records))
+    put("journal", "torn", head + records[3] + records[2][:-3])
+    put("journal", "damaged", head + records[1] + b"garbage" + records[2])
+    put("journal", "empty", head)
+    put("journal", "other_plan", head.replace(b"0", b"1"))
+
+
+def write_toml():
+    sweeps = ["""schema = 1
+trace = "t.h5"
+select = { layers = 'L0\\d', tensors = ["activation", "x"], steps = "0-100+10" }
+[grid]
+recipe = ["te_delayed", "dsv3"]
+amax_history_len = ["1-1024*4"]
+""", """[synthetic]
+rows = 8
+cols = 8
+[grid]
+recipe = ["te_current"]
+margin = [0, 1]
+[[include]]
+recipe = "te_delayed"
+amax_history_len = [1, 16]
+[[exclude]]
+recipe = "/te.*/"
+margin = 1
+""", "a = [1, [2, 3]]\nb = 1979-05-27T07:32:00Z\nc = nan\nd = 0x7fffffffffffffff\n", "[grid]\nrecipe = []\n", "x = \"\\u0000\""]
+    for i, text in enumerate(sweeps):
+        put("sweep", f"s{i}", text)
+    recipes = ["base = \"te_delayed\"\n[scale]\nmargin = 1\n", "name = \"mine\"\n[[override]]\noperand = \"w\"\n",
+               "[history]\nlength = -1\n", "[[option]]\nname = \"a\"\n", "[scale]\nblock = \"1x128\"\nformat = 7\n"]
+    for i, text in enumerate(recipes):
+        put("recipe_file", f"r{i}", text)
+
+
+write_journals()
+write_toml()
 write_safetensors()
 write_npy()
 write_zip()

@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "sim/format.hpp"
@@ -16,6 +17,13 @@
 #include "src/import/source.hpp"
 #include "src/import/step_reader.hpp"
 #include "src/import/synth.hpp"
+#if __has_include("src/recipes/recipe_file.hpp")
+#include "src/recipes/recipe_file.hpp"
+#endif
+#if __has_include("src/sweep/plan.hpp")
+#include "src/sweep/journal.hpp"
+#include "src/sweep/plan.hpp"
+#endif
 
 namespace fp8scope::fuzz {
 
@@ -56,8 +64,8 @@ void read_all(const std::vector<SourceTensor>& tensors) {
 void import(const std::vector<SourceTensor>& tensors) {
   ImportOptions options;
   Options words("fuzz", "");
-  Selection::describe(words);
-  const Selection everything(words);
+  TraceSelection::describe(words);
+  const TraceSelection everything(words);
   for (const bool stacked : {false, true}) try {
       options.stacked = stacked;
       const NameMap names("", {"L", "x", {}, ""});
@@ -74,21 +82,21 @@ void import(const std::vector<SourceTensor>& tensors) {
 
 void safetensors(Input bytes) {
   parse_file([&] {
-    const auto tensors = safetensors_source(memory_bytes(bytes, "'fuzz'"), {});
+    const auto tensors = safetensors_source(bytes_in_memory(bytes, "'fuzz'"), {});
     read_all(tensors), import(tensors);
   });
 }
 
 void npy(Input bytes) {
   parse_file([&] {
-    const auto tensors = npy_source(memory_bytes(bytes, "'fuzz'"), {});
+    const auto tensors = npy_source(bytes_in_memory(bytes, "'fuzz'"), {});
     read_all(tensors), import(tensors);
   });
 }
 
 void zip(Input bytes) {
   parse_file([&] {
-    const auto tensors = npz_source(memory_bytes(bytes, "'fuzz'"), {});
+    const auto tensors = npz_source(bytes_in_memory(bytes, "'fuzz'"), {});
     read_all(tensors), import(tensors);
   });
 }
@@ -160,10 +168,56 @@ void argv(Input bytes) {
       parse_words([&] { command.run({args.begin() + 1, args.end()}); });
 }
 
-// To add a parser: a function, a row here, and a folder of the same name under corpus/.
+#if __has_include("src/recipes/recipe_file.hpp")
+void recipe_file(Input bytes) {
+  const std::string text(bytes.begin(), bytes.end());
+  parse_words([&] { parse_recipe(text, "fuzz.toml"); });
+}
+#endif
+
+#if __has_include("src/sweep/plan.hpp")
+/// From TOML to a plan of at most a thousand points.
+void sweep(Input bytes) {
+  const std::string text(bytes.begin(), bytes.end());
+  parse_words([&] {
+    Config config;
+    config.add_text(text, "fuzz.toml");
+    SweepPlan(read_spec(config, "fuzz.toml"), 1000, {}, {});
+  });
+}
+
+/// A journal of the plan whose hash is 64 times '0'.
+void journal(Input bytes) {
+  const Sandbox sandbox;
+  std::ofstream("journal", std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()),
+                                                   static_cast<std::streamsize>(bytes.size()));
+  parse_file([&] {
+    const std::string hash(64, '0');
+    Journal reader("journal", hash);
+    std::vector<std::uint64_t> places;
+    reader.scan([&](std::uint64_t, std::string_view, std::uint64_t place) { places.push_back(place); });
+    for (const std::uint64_t place : places) reader.payload(place);
+    JournalWriter("journal", hash).append(7, "payload");
+  });
+}
+#endif
+
+// To add a parser: a function, a row here, a folder of the same name under corpus/, and its name in the
+// list of tests/CMakeLists.txt.
 constexpr Target table[] = {
-    {"safetensors", safetensors}, {"npy", npy},     {"zip", zip},
-    {"recipe", recipe},           {"words", words}, {"argv", argv},
+    {"safetensors", safetensors},
+    {"npy", npy},
+    {"zip", zip},
+    {"recipe", recipe},
+    {"words", words},
+    {"argv", argv},
+#if __has_include("src/recipes/recipe_file.hpp")
+    {"recipe_file", recipe_file},
+#endif
+#if __has_include("src/sweep/plan.hpp")
+    {"sweep", sweep},
+    {"journal", journal},
+#endif
 };
 
 }  // namespace
