@@ -279,6 +279,7 @@ TEST_F(Import, ARawFileIsWhatItsOptionsSay) {
   EXPECT_TRUE(is_line_with(refusal("a.bin", "123", {"--dtype", "e4m3", "--shape", "2x2", "--layer", "L", "--operand", "x"}),
                            {"a.bin", "3 bytes", "needs 4"}));
   EXPECT_THROW(trace({"import", path("a.bin"), "-o", path("u.h5")}), UsageError);
+  EXPECT_TRUE(is_line_with(message_of<UsageError>([&] { trace({"import", "a.pt", "-o", path("u.h5")}); }), {"a.pt", "pickle"}));
   EXPECT_THROW(trace({"import", path("a.bin"), "-o", path("u.h5"), "--shape", "2x-1", "--dtype", "e4m3"}), UsageError);
   EXPECT_THROW(trace({"import", path("a.bin"), "-o", path("u.h5"), "--shape", "2", "--dtype", "e4m4"}), UsageError);
 }

@@ -27,12 +27,13 @@ constexpr OperandName operand_names[] = {
     {"grad_input", "dx"}, {"dw", "dw"},        {"wgrad", "dw"},       {"grad_weight", "dw"},
 };
 
+/// Each begins where a part of the name does, so that a search takes time in proportion to its length.
 std::vector<std::string> usual_patterns() {
   std::string words;
   for (const OperandName& row : operand_names) words += (words.empty() ? "" : "|") + std::string(row.name);
   return {
       // step_10/L00.down.x, iter_000010/L00.down_activation, dump_step10/L00.down/x
-      "(?:^|.*[/._-])(?:step|iter)[_.-]?(?<step>\\d+)/(?<layer>[^/]+)[/._](?<operand>" + words + ")$",
+      "(?:^|[/._-])(?:step|iter)[_.-]?(?<step>\\d+)/(?<layer>[^/]+)[/._](?<operand>" + words + ")$",
       // L00.down/x, L00.down.x.step10, model.layers.0.mlp.down_proj.weight
       "(?:^|/)(?<layer>[^/]+)[/._](?<operand>" + words + ")(?:[/._-]?(?:step|iter)[_.-]?(?<step>\\d+))?$",
   };

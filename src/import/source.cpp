@@ -97,6 +97,19 @@ std::vector<SourceTensor> raw_source(const std::string& path, const SourceOption
   return {tensor};
 }
 
+/// Files that are no raw elements, whatever the options say.
+struct Foreign {
+  std::string_view ending, advice;
+};
+
+constexpr Foreign foreign[] = {
+    {".h5", "is HDF5; copy a trace with 'trace slice', save other datasets as .npy"},
+    {".hdf5", "is HDF5; copy a trace with 'trace slice', save other datasets as .npy"},
+    {".pt", "is a pickle, which runs code when it is read; save it with safetensors"},
+    {".pth", "is a pickle, which runs code when it is read; save it with safetensors"},
+    {".pkl", "is a pickle, which runs code when it is read; save it with safetensors"},
+};
+
 std::string unquoted(const ByteSource& file) {
   const std::string& where = file.where();
   return where.size() >= 2 && where.front() == '\'' ? where.substr(1, where.size() - 2) : where;
@@ -184,6 +197,8 @@ std::vector<SourceTensor> open_source(const std::string& path, const SourceOptio
   if (path.ends_with(".safetensors")) return safetensors_source(open_bytes(path), options);
   if (path.ends_with(".npz")) return npz_source(open_bytes(path), options);
   if (path.ends_with(".npy")) return npy_source(open_bytes(path), options);
+  for (const Foreign& row : foreign)
+    if (path.ends_with(row.ending)) throw UsageError(fmt::format("'{}' {}", path, row.advice));
   return raw_source(path, options);
 }
 
