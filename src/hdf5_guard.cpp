@@ -67,7 +67,7 @@ std::uintmax_t file_bytes(const std::string& path) {
 }
 
 /// Generous: the budget is read in a second, metadata at more than 100 MB/s.
-rlim_t cpu_seconds(const std::string& path) { return 8 + (file_bytes(path) >> 26); }
+rlim_t cpu_seconds(const std::string& path) { return 5 + (file_bytes(path) >> 26); }
 
 /// What the process already maps, and room for the budget, a chunk and the library's own copies.
 rlim_t address_space(const std::string& path) {
