@@ -24,8 +24,19 @@
 /// The HDF5 library does not free what it held when a file was damaged.
 extern "C" const char* __lsan_default_suppressions() { return "leak:libhdf5"; }
 
+#ifndef __has_feature
+#define __has_feature(feature) 0  // GCC says it with macros
+#endif
+
 namespace fp8scope {
 namespace {
+
+/// Sanitizers map terabytes, so no limit on the address space can be set.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || __has_feature(address_sanitizer)
+constexpr bool sanitized = true;
+#else
+constexpr bool sanitized = false;
+#endif
 
 enum Result { refused, same, other_values, detected, several_lines, wrong_error, no_memory, crash, hang, results };
 constexpr const char* result_names[] = {"refused",       "read, the same values", "read, as the file now says",
@@ -205,10 +216,8 @@ class Mutants : public TemporaryFolder {
   };
 
   [[noreturn]] void work(const Family& family, int count, std::uint64_t seed, Shared* progress) {
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     const rlimit memory{rlim_t{6} << 30, rlim_t{6} << 30};
-    setrlimit(RLIMIT_AS, &memory);
-#endif
+    if (!sanitized) setrlimit(RLIMIT_AS, &memory);
     const std::string name = path("mutant" + family.ending);
     for (; progress->next < count; ++progress->next) {
       Mutator mutator(seed * 1'000'003 + static_cast<std::uint64_t>(progress->next));
