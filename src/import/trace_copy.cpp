@@ -14,7 +14,7 @@ namespace fp8scope {
 namespace {
 
 constexpr std::int64_t panel_bytes = std::int64_t{8} << 20;
-constexpr CastRule keep_infinity{Rounding::nearest_even, Overflow::special};
+constexpr CastRule keep_infinity{.overflow = Overflow::special};
 
 std::int64_t panel_rows(const TensorInfo& info, std::int64_t rows) {
   return std::clamp<std::int64_t>(panel_bytes / std::max<std::int64_t>(1, 4 * info.cols), 1,
