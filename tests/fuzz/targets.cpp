@@ -151,7 +151,7 @@ class Sandbox {
   int stdout_;
 };
 
-/// The commands themselves; not those that only burn time.
+/// The commands themselves; not bench, which only burns time, nor report, which starts Python.
 void argv(Input bytes) {
   std::vector<std::string> args(1);
   std::size_t digits = 0;
@@ -164,7 +164,7 @@ void argv(Input bytes) {
   }
   const Sandbox sandbox;
   for (const Command& command : commands())
-    if (command.name == args[0] && command.name != "bench")
+    if (command.name == args[0] && command.name != "bench" && command.name != "report")
       parse_words([&] { command.run({args.begin() + 1, args.end()}); });
 }
 
