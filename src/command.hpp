@@ -30,6 +30,7 @@ int run_validate(const Args&);
 int run_recipes(const Args&);
 int run_replay(const Args&);
 int run_trace(const Args&);
+int run_train(const Args&);
 int run_export(const Args&);
 
 }  // namespace fp8scope

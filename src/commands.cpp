@@ -15,6 +15,7 @@ constexpr Command table[] = {
     {"replay", "recipes over a recorded trace: what each loses, as a table and as HDF5", run_replay},
     {"validate", "recorded words of a matrix unit or a kernel against a model", run_validate},
     {"trace", "list, describe or verify a recorded trace", run_trace},
+    {"train", "a language model trained with emulated arithmetic; probes of its gradients; recording", run_train},
     {"export", "a table of a result file as csv, json, md or text", run_export},
     {"bench", "speeds against ceilings measured in the same run", run_bench},
 };

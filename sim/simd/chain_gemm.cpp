@@ -217,7 +217,7 @@ void ChainPlan::run(std::size_t task) const {
   for (std::size_t i = 0; i < rows; ++i) {
     float* d = g.d + (first + i) * g.d_stride;
     if (g.k == 0) std::fill_n(d, g.n, 0.0f);
-    if (g.chunk == 0 && g.a.scale_inv)
+    if (g.order == ScaleOrder::plain && g.a.scale_inv)
       for (std::size_t j = 0; j < g.n; ++j) d[j] *= g.a.scale_inv[(first + i) * g.a.scale_row] * b_scales_[j];
     if (g.bf16_output) math.round_bf16(d, g.n, d);
   }
@@ -227,18 +227,24 @@ void ChainPlan::promote_block(std::size_t chunk, std::size_t row, std::size_t ro
                               std::size_t columns, const float* block, float* d) const {
   const ChainOperand& a = gemm_.a;
   const float* sb = &b_scales_[(chunk * divide_up(gemm_.n, panel_columns) + panel) * panel_columns];
-  const auto promote_row = functions().promote;
-  alignas(64) float total[panel_columns];
   for (std::size_t i = 0; i < rows; ++i, block += panel_columns, d += gemm_.d_stride) {
     const float sa = a.scale_inv ? a.scale_inv[(row + i) * a.scale_row + chunk * a.scale_chunk] : 1.0f;
-    if (columns == panel_columns) {
-      promote_row(gemm_.order, chunk == 0, block, sa, sb, d);
-      continue;
-    }
-    std::copy_n(d, columns, total);
-    promote_row(gemm_.order, chunk == 0, block, sa, sb, total);
-    std::copy_n(total, columns, d);
+    promote_row(gemm_.order, chunk == 0, columns, block, sa, sb, d);
   }
+}
+
+void promote_row(ScaleOrder order, bool first, std::size_t n, const float* partial, float sa, const float* sb,
+                 float* total) {
+  const auto row = functions().promote;
+  std::size_t j = 0;
+  for (; j + panel_columns <= n; j += panel_columns) row(order, first, partial + j, sa, sb + j, total + j);
+  if (j == n) return;
+  float part[3][panel_columns] = {};
+  std::copy_n(partial + j, n - j, part[0]);
+  std::copy_n(sb + j, n - j, part[1]);
+  std::copy_n(total + j, n - j, part[2]);
+  row(order, first, part[0], sa, part[1], part[2]);
+  std::copy_n(part[2], n - j, total + j);
 }
 
 void chain_gemm(const ChainGemm& gemm) {

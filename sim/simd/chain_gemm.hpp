@@ -18,8 +18,8 @@ struct ChainOperand {
 
 /// D[m, n] = sum over k of A[m, k] B[n, k], every element one chain of fused multiply-adds in binary32,
 /// k ascending: Summation::fma. With `chunk`, chains of so many products start from zero and join the
-/// total as `order` says; chunk 0 is one chain, and the scales of the first chunk, if there are any,
-/// multiply its result as fl(sa * sb).
+/// total as `order` says; chunk 0 is one chain. Order `plain` leaves the scales out until the end: those
+/// of the first chunk, if there are any, multiply the total as fl(sa * sb).
 struct ChainGemm {
   std::size_t m, n, k;
   ChainOperand a, b;
@@ -52,5 +52,11 @@ class ChainPlan {
 
 /// D by all tasks, one after the other.
 void chain_gemm(const ChainGemm& gemm);
+
+/// total[j] = promote(order, first ? 0 : total[j], partial[j], sa, sb[j]).
+///
+/// partial, sb, total  [n]
+void promote_row(ScaleOrder order, bool first, std::size_t n, const float* partial, float sa, const float* sb,
+                 float* total);
 
 }  // namespace fp8scope

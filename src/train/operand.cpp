@@ -1,0 +1,173 @@
+#include "src/train/operand.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "sim/operand.hpp"
+#include "sim/simd/cast.hpp"
+#include "sim/simd/row_math.hpp"
+
+namespace fp8scope::train {
+namespace {
+
+std::size_t at(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+/// Pieces of rows that are whole rows of blocks.
+std::int64_t piece_rows(const BlockGrid& grid) {
+  return std::max<std::int64_t>(1, task_rows / grid.block_rows) * grid.block_rows;
+}
+
+void for_pieces(const Executor& execute, const BlockGrid& grid,
+                const std::function<void(std::int64_t first, std::int64_t last)>& work) {
+  const std::int64_t piece = grid.block_rows >= grid.rows ? task_rows : piece_rows(grid);
+  execute(at((grid.rows + piece - 1) / piece), [&](std::size_t task) {
+    const std::int64_t first = static_cast<std::int64_t>(task) * piece;
+    work(first, std::min(first + piece, grid.rows));
+  });
+}
+
+/// The larger magnitude; NaN wins, as its pattern is the largest.
+void keep_larger(float& so_far, float x) {
+  if (float_bits(x) > float_bits(so_far)) so_far = x;
+}
+
+/// Amax of every block.
+std::vector<float> amaxes(const Executor& execute, const BlockGrid& grid, AmaxRule rule, const Matrix& x) {
+  if (grid.block_rows >= grid.rows && grid.block_cols >= grid.cols) {  // one block, several tasks
+    const std::int64_t tasks = (grid.rows + task_rows - 1) / task_rows;
+    std::vector<float> parts(at(tasks));
+    for_rows(execute, grid.rows, [&](std::int64_t first, std::int64_t last) {
+      parts[at(first / task_rows)] = amax_span({x.row(first), at((last - first) * grid.cols)}, rule);
+    });
+    std::vector<float> whole(1, 0.0f);
+    for (const float part : parts) keep_larger(whole[0], part);
+    return whole;
+  }
+  std::vector<float> out(at(grid.blocks()), 0.0f);
+  const std::int64_t across = grid.across();
+  if (grid.block_rows == 1 && grid.cols % grid.block_cols == 0) {  // rows are whole tiles: one call for many
+    for_rows(execute, grid.rows, [&](std::int64_t first, std::int64_t last) {
+      const std::size_t rows = at(last - first);
+      tile_amax({x.row(first), rows * at(grid.cols)}, grid.block_cols, rule, {&out[at(first * across)], rows * at(across)});
+    });
+    return out;
+  }
+  execute(at(grid.down()), [&](std::size_t down) {
+    const std::int64_t first = static_cast<std::int64_t>(down) * grid.block_rows;
+    std::vector<float> row(at(across));
+    for (std::int64_t r = first; r < std::min(first + grid.block_rows, grid.rows); ++r) {
+      tile_amax({x.row(r), at(grid.cols)}, grid.block_cols, rule, row);
+      for (std::int64_t b = 0; b < across; ++b) keep_larger(out[down * at(across) + at(b)], row[at(b)]);
+    }
+  });
+  return out;
+}
+
+}  // namespace
+
+OperandCast::OperandCast(const std::string& spec, Role role, bool rounded)
+    : bf16_(spec == "bf16"), rounded_(rounded) {
+  if (spec == "fp32" || spec == "bf16") return;
+  recipe_ = make_recipe(spec, {role, bf16});
+  remembers_ = recipe_->block_rule() == nullptr;
+}
+
+void OperandCast::restore(const std::vector<float>& memory) {
+  for (const float amax : memory) {
+    last_.resize(1);
+    recipe_->step({&amax, 1}, last_);
+  }
+  memory_ = memory;
+}
+
+void OperandCast::find_scales(const Executor& execute, const Matrix& x, bool training, std::vector<float>& scale,
+                              std::vector<float>& scale_inv) {
+  const Plan& plan = recipe_->plan();
+  const BlockGrid grid(x.rows, x.cols, plan.block);
+  std::vector<Scales> scales(at(grid.blocks()));
+  if (!remembers_ || training) {
+    const std::vector<float> amax = amaxes(execute, grid, plan.amax_rule, x);
+    recipe_->step(amax, scales);
+    if (remembers_) {
+      memory_.insert(memory_.end(), amax.begin(), amax.end());
+      last_ = scales;
+    }
+  } else if (!last_.empty()) {
+    scales = last_;
+  }
+  scale.resize(scales.size()), scale_inv.resize(scales.size());
+  for (std::size_t i = 0; i < scales.size(); ++i) scale[i] = scales[i].scale, scale_inv[i] = scales[i].scale_inv;
+}
+
+void OperandCast::cast(const Executor& execute, const Matrix& x, bool training, CastOperand& out) {
+  out.rows = x.rows, out.k = x.cols, out.row_stride = x.cols, out.k_stride = 1;
+  out.scaled = scaled();
+  out.values = x.data();
+  if (!scaled()) {
+    out.format = bf16_ ? bf16 : fp32;
+    if (!bf16_ || rounded_) return;
+    round_bf16(execute, x, out.own);
+    out.values = out.own.data();
+    return;
+  }
+  const Plan& plan = recipe_->plan();
+  out.format = plan.format, out.block = plan.block, out.order = plan.order, out.storage = plan.storage;
+  std::vector<float> scale;
+  find_scales(execute, x, training, scale, out.scale_inv);
+  out.own.resize(x.rows, x.cols);
+  out.values = out.own.data();
+  const BlockGrid grid(x.rows, x.cols, plan.block);
+  const bool vector = simd::has_value_plan(plan.format, plan.cast);
+  const simd::ValuePlan values = simd::value_plan(plan.format, plan.cast);
+  const auto cast_values = simd::row_math().cast_values;
+  const bool tiles = vector && grid.block_rows == 1 && grid.cols % grid.block_cols == 0;
+  for_pieces(execute, grid, [&](std::int64_t first, std::int64_t last) {
+    if (tiles)
+      return cast_values(values, x.row(first), at((last - first) * x.cols), at(grid.block_cols),
+                         &scale[at(grid.block(first, 0))], out.own.row(first));
+    if (vector && grid.blocks() == 1)
+      return cast_values(values, x.row(first), at((last - first) * x.cols), at((last - first) * x.cols), &scale[0],
+                         out.own.row(first));
+    for (std::int64_t r = first; r < last; ++r) {
+      const float* s = &scale[at(grid.block(r, 0))];
+      if (vector) {
+        cast_values(values, x.row(r), at(x.cols), at(grid.block_cols), s, out.own.row(r));
+        continue;
+      }
+      for (std::int64_t c = 0; c < x.cols; ++c)
+        out.own.row(r)[c] = decode(plan.format, encode(plan.format, x.row(r)[c] * s[c / grid.block_cols], plan.cast));
+    }
+  });
+}
+
+void CastOperand::dequantise(const Executor& execute, Matrix& out) const {
+  out.resize(rows, k);
+  const BlockGrid grid(rows, k, block);
+  for_rows(execute, rows, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t r = first; r < last; ++r)
+      for (std::int64_t c = 0; c < k; c += grid.block_cols)
+        simd::row_math().scale(values + r * row_stride + c, at(std::min(grid.block_cols, k - c)),
+                               scaled ? scale_inv[at(grid.block(r, c))] : 1.0f, out.row(r) + c);
+  });
+}
+
+float largest_magnitude(const Executor& execute, const Matrix& x) {
+  return amaxes(execute, BlockGrid(x.rows, x.cols, {}), AmaxRule::ignore_nan, x)[0];
+}
+
+void round_bf16(const Executor& execute, const Matrix& x, Matrix& y) {
+  y.resize(x.rows, x.cols);
+  for_rows(execute, x.rows, [&](std::int64_t first, std::int64_t last) {
+    simd::row_math().round_bf16(x.row(first), at((last - first) * x.cols), y.row(first));
+  });
+}
+
+void transpose(const Executor& execute, const Matrix& x, Matrix& y) {
+  y.resize(x.cols, x.rows);
+  for_rows(execute, x.rows, [&](std::int64_t first, std::int64_t last) {
+    simd::row_math().transpose(x.row(first), at(last - first), at(x.cols), at(x.cols), y.data() + first, at(x.rows));
+  });
+}
+
+}  // namespace fp8scope::train

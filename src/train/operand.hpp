@@ -1,0 +1,74 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sim/recipe.hpp"
+#include "src/train/matrix.hpp"
+
+namespace fp8scope::train {
+
+/// An operand of a product as it is multiplied: values, and scales that come in later.
+struct CastOperand {
+  std::int64_t rows = 0, k = 0;
+  std::int64_t row_stride = 0, k_stride = 1;  ///< of `values`
+  const float* values = nullptr;  ///< decoded codes; of unscaled operands the numbers themselves
+  Format format{};                ///< of the codes; fp32 or bf16 if unscaled
+  bool scaled = false;
+  BlockShape block;
+  ScaleOrder order = ScaleOrder::plain;
+  ScaleStorage storage = ScaleStorage::fp32;
+  std::vector<float> scale_inv;  ///< [blocks] if scaled
+  Matrix own;                    ///< the values, where they are not someone else's
+
+  /// What the operand stands for: own values times their scales.
+  ///
+  /// out  [rows, k], written
+  void dequantise(const Executor& execute, Matrix& out) const;
+};
+
+/// The cast of one operand of one linear layer, step after step: "fp32", "bf16" or a recipe.
+class OperandCast {
+ public:
+  /// rounded  what comes is in BF16 already
+  /// Throws as make_recipe().
+  OperandCast(const std::string& spec, Role role, bool rounded = false);
+
+  bool scaled() const { return recipe_ != nullptr; }
+  /// One scale or none: the codes of the transpose are the codes, turned.
+  bool turns() const { return !recipe_ || recipe_->plan().block == BlockShape{}; }
+
+  /// x as it is multiplied. In training a recipe with a memory remembers the step; else it casts as at
+  /// the last step of training.
+  ///
+  /// x  [rows, k]; must outlive `out` if nothing is cast
+  void cast(const Executor& execute, const Matrix& x, bool training, CastOperand& out);
+
+  /// Whether the recipe scales by earlier steps.
+  bool remembers() const { return remembers_; }
+  /// Amaxes that a recipe with a memory has been given, in order: its whole state.
+  const std::vector<float>& memory() const { return memory_; }
+  /// Brings a new recipe to the state that memory() describes.
+  void restore(const std::vector<float>& memory);
+
+ private:
+  void find_scales(const Executor& execute, const Matrix& x, bool training, std::vector<float>& scale,
+                   std::vector<float>& scale_inv);
+
+  std::unique_ptr<Recipe> recipe_;
+  bool bf16_ = false, rounded_ = false, remembers_ = false;
+  std::vector<float> memory_;
+  std::vector<Scales> last_;
+};
+
+/// Largest |x|.
+float largest_magnitude(const Executor& execute, const Matrix& x);
+
+/// x rounded to bfloat16.
+void round_bf16(const Executor& execute, const Matrix& x, Matrix& y);
+
+/// y[c, r] = x[r, c].
+void transpose(const Executor& execute, const Matrix& x, Matrix& y);
+
+}  // namespace fp8scope::train
