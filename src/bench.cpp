@@ -15,6 +15,8 @@ constexpr BenchSuite table[] = {
     {"tile", "amax, scale and cast of 1x128 tiles in one pass", "GB/s", bench_tile},
     {"replay", "all recipes with all statistics over a trace held in memory", "GB/s", bench_replay},
     {"gemm", "matrix products of every kind of unit, against Eigen's SGEMM", "GMAC/s", bench_gemm},
+    {"train", "training steps of the 0.9 M model, every thread a run of its own; BF16 against Eigen's products, the rest against BF16",
+     "ktok/s", bench_train},
 };
 
 double thread_seconds() {

@@ -145,8 +145,10 @@ int run_train(const Args& args) {
   options.flag("reproducible", "leave out of the results all that differs between runs and machines");
   options.flag("no-progress", "no progress bar");
   options.flag("list", "print the modes, switches and models");
+  options.flag("list-md", "the same in Markdown: notebooks-data/docs/train.md");
   if (!options.parse(args)) return 0;
-  if (options.has("list")) return fmt::print("{}", list_text()), 0;
+  if (options.has("list")) return fmt::print("{}", list_text(TableStyle::text)), 0;
+  if (options.has("list-md")) return fmt::print("# Modes, switches and models of `fp8scope train`\n\n{}", list_text(TableStyle::md)), 0;
   if (options.text_or("variants", "") == "list") return fmt::print("{}", print_table(probe_variants(), TableStyle::text)), 0;
 
   RunConfig run = read_run(options);

@@ -227,9 +227,11 @@ void ChainPlan::promote_block(std::size_t chunk, std::size_t row, std::size_t ro
                               std::size_t columns, const float* block, float* d) const {
   const ChainOperand& a = gemm_.a;
   const float* sb = &b_scales_[(chunk * divide_up(gemm_.n, panel_columns) + panel) * panel_columns];
+  const auto whole_row = functions().promote;
   for (std::size_t i = 0; i < rows; ++i, block += panel_columns, d += gemm_.d_stride) {
     const float sa = a.scale_inv ? a.scale_inv[(row + i) * a.scale_row + chunk * a.scale_chunk] : 1.0f;
-    promote_row(gemm_.order, chunk == 0, columns, block, sa, sb, d);
+    if (columns == panel_columns) whole_row(gemm_.order, chunk == 0, block, sa, sb, d);
+    else promote_row(gemm_.order, chunk == 0, columns, block, sa, sb, d);
   }
 }
 

@@ -85,8 +85,7 @@ void Linear::backward_input(const Pass& pass, const Parameters& parameters, Matr
     w_dgrad_.cast(pass.execute, w_, pass.training, right);
     std::swap(right.rows, right.k), std::swap(right.row_stride, right.k_stride);
   } else {
-    transpose(pass.execute, w_, turned);
-    w_dgrad_.cast(pass.execute, turned, pass.training, right);
+    w_dgrad_.cast_transpose(pass.execute, w_, pass.training, turned, right);
   }
   multiply(pass.execute, left, right, dgrad_, bf16_output_, dx);
 }
@@ -100,8 +99,7 @@ void Linear::backward_weight(const Pass& pass, Parameters& parameters) {
       std::swap(out.rows, out.k), std::swap(out.row_stride, out.k_stride);
       return;
     }
-    transpose(pass.execute, x, scratch);
-    cast.cast(pass.execute, scratch, pass.training, out);
+    cast.cast_transpose(pass.execute, x, pass.training, scratch, out);
   };
   turned(dy_wgrad_, dy_, dy_turned, left);
   turned(x_wgrad_, x_, x_turned, right);

@@ -1,18 +1,39 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "sim/scaled_gemm.hpp"
 
 namespace fp8scope::train {
 
+/// Leaves new numbers as they are: every matrix is written before it is read.
+template <class T>
+struct Uninitialised : std::allocator<T> {
+  template <class U>
+  struct rebind {
+    using other = Uninitialised<U>;
+  };
+  template <class U>
+  void construct(U* place) noexcept {
+    ::new (static_cast<void*>(place)) U;
+  }
+  template <class U, class... Arguments>
+  void construct(U* place, Arguments&&... arguments) {
+    ::new (static_cast<void*>(place)) U(std::forward<Arguments>(arguments)...);
+  }
+};
+
 /// Binary32 numbers, row after row.
 struct Matrix {
   std::int64_t rows = 0, cols = 0;
-  std::vector<float> values;
+  std::vector<float, Uninitialised<float>> values;
 
+  /// New elements have any value.
   void resize(std::int64_t r, std::int64_t c) {
     rows = r, cols = c;
     values.resize(static_cast<std::size_t>(r * c));

@@ -46,13 +46,6 @@ std::vector<float> amaxes(const Executor& execute, const BlockGrid& grid, AmaxRu
   }
   std::vector<float> out(at(grid.blocks()), 0.0f);
   const std::int64_t across = grid.across();
-  if (grid.block_rows == 1 && grid.cols % grid.block_cols == 0) {  // rows are whole tiles: one call for many
-    for_rows(execute, grid.rows, [&](std::int64_t first, std::int64_t last) {
-      const std::size_t rows = at(last - first);
-      tile_amax({x.row(first), rows * at(grid.cols)}, grid.block_cols, rule, {&out[at(first * across)], rows * at(across)});
-    });
-    return out;
-  }
   execute(at(grid.down()), [&](std::size_t down) {
     const std::int64_t first = static_cast<std::int64_t>(down) * grid.block_rows;
     std::vector<float> row(at(across));
@@ -100,32 +93,40 @@ void OperandCast::find_scales(const Executor& execute, const Matrix& x, bool tra
   for (std::size_t i = 0; i < scales.size(); ++i) scale[i] = scales[i].scale, scale_inv[i] = scales[i].scale_inv;
 }
 
-void OperandCast::cast(const Executor& execute, const Matrix& x, bool training, CastOperand& out) {
-  out.rows = x.rows, out.k = x.cols, out.row_stride = x.cols, out.k_stride = 1;
+bool OperandCast::in_one_pass() const {
+  return recipe_ && recipe_->block_rule() && recipe_->plan().block.rows == 1 && recipe_->plan().block.cols > 0 &&
+         simd::has_value_plan(recipe_->plan().format, recipe_->plan().cast);
+}
+
+void OperandCast::describe(std::int64_t rows, std::int64_t k, CastOperand& out) const {
+  out.rows = rows, out.k = k, out.row_stride = k, out.k_stride = 1;
   out.scaled = scaled();
-  out.values = x.data();
+  out.format = bf16_ ? bf16 : fp32;
+  if (!scaled()) return;
+  const Plan& plan = recipe_->plan();
+  out.format = plan.format, out.block = plan.block, out.order = plan.order, out.storage = plan.storage;
+  out.own.resize(rows, k);
+  out.values = out.own.data();
+}
+
+void OperandCast::cast(const Executor& execute, const Matrix& x, bool training, CastOperand& out) {
+  describe(x.rows, x.cols, out);
   if (!scaled()) {
-    out.format = bf16_ ? bf16 : fp32;
+    out.values = x.data();
     if (!bf16_ || rounded_) return;
     round_bf16(execute, x, out.own);
     out.values = out.own.data();
     return;
   }
   const Plan& plan = recipe_->plan();
-  out.format = plan.format, out.block = plan.block, out.order = plan.order, out.storage = plan.storage;
+  const BlockGrid grid(x.rows, x.cols, plan.block);
+  if (in_one_pass() && grid.cols % grid.block_cols == 0) return cast_in_one_pass(execute, x, out);
   std::vector<float> scale;
   find_scales(execute, x, training, scale, out.scale_inv);
-  out.own.resize(x.rows, x.cols);
-  out.values = out.own.data();
-  const BlockGrid grid(x.rows, x.cols, plan.block);
   const bool vector = simd::has_value_plan(plan.format, plan.cast);
   const simd::ValuePlan values = simd::value_plan(plan.format, plan.cast);
   const auto cast_values = simd::row_math().cast_values;
-  const bool tiles = vector && grid.block_rows == 1 && grid.cols % grid.block_cols == 0;
   for_pieces(execute, grid, [&](std::int64_t first, std::int64_t last) {
-    if (tiles)
-      return cast_values(values, x.row(first), at((last - first) * x.cols), at(grid.block_cols),
-                         &scale[at(grid.block(first, 0))], out.own.row(first));
     if (vector && grid.blocks() == 1)
       return cast_values(values, x.row(first), at((last - first) * x.cols), at((last - first) * x.cols), &scale[0],
                          out.own.row(first));
@@ -137,6 +138,65 @@ void OperandCast::cast(const Executor& execute, const Matrix& x, bool training, 
       }
       for (std::int64_t c = 0; c < x.cols; ++c)
         out.own.row(r)[c] = decode(plan.format, encode(plan.format, x.row(r)[c] * s[c / grid.block_cols], plan.cast));
+    }
+  });
+}
+
+void OperandCast::cast_in_one_pass(const Executor& execute, const Matrix& x, CastOperand& out) const {
+  const Plan& plan = recipe_->plan();
+  const ScaleRule& rule = *recipe_->block_rule();
+  const BlockGrid grid(x.rows, x.cols, plan.block);
+  const simd::ValuePlan values = simd::value_plan(plan.format, plan.cast);
+  const auto cast_values = simd::row_math().cast_values;
+  const std::int64_t across = grid.across(), piece = std::max<std::int64_t>(1, 8192 / x.cols);  // within the first cache
+  out.scale_inv.resize(at(grid.blocks()));
+  for_rows(execute, x.rows, [&](std::int64_t first, std::int64_t last) {
+    std::vector<float> amax(at(piece * across)), scale(amax.size());
+    for (std::int64_t r = first; r < last; r += piece) {
+      const std::int64_t rows = std::min(piece, last - r);
+      const std::size_t tiles = at(rows * across), n = at(rows * x.cols);
+      tile_amax({x.row(r), n}, grid.block_cols, plan.amax_rule, {amax.data(), tiles});
+      for (std::size_t t = 0; t < tiles; ++t) {
+        const Scales s = block_scales(rule, amax[t]);
+        scale[t] = s.scale, out.scale_inv[at(r * across) + t] = s.scale_inv;
+      }
+      cast_values(values, x.row(r), n, at(grid.block_cols), scale.data(), out.own.row(r));
+    }
+  });
+}
+
+void OperandCast::cast_transpose(const Executor& execute, const Matrix& x, bool training, Matrix& scratch,
+                                 CastOperand& out) {
+  if (in_one_pass() && x.rows % recipe_->plan().block.cols == 0) {
+    describe(x.cols, x.rows, out);
+    return cast_transpose_in_one_pass(execute, x, out);
+  }
+  transpose(execute, x, scratch);
+  cast(execute, scratch, training, out);
+}
+
+// Sixteen columns of a block of rows at a time are turned, measured and cast before they leave the cache.
+void OperandCast::cast_transpose_in_one_pass(const Executor& execute, const Matrix& x, CastOperand& out) const {
+  constexpr std::int64_t group = 16;
+  const Plan& plan = recipe_->plan();
+  const ScaleRule& rule = *recipe_->block_rule();
+  const std::int64_t length = plan.block.cols, across = x.rows / length;
+  const simd::ValuePlan values = simd::value_plan(plan.format, plan.cast);
+  const auto& math = simd::row_math();
+  out.scale_inv.resize(at(x.cols * across));
+  execute(at(across), [&](std::size_t block) {
+    const std::int64_t first = static_cast<std::int64_t>(block) * length;
+    std::vector<float> turned(at(group * length));
+    float amax[group], scale[group];
+    for (std::int64_t c = 0; c < x.cols; c += group) {
+      const std::int64_t rows = std::min(group, x.cols - c);
+      math.transpose(x.row(first) + c, at(length), at(rows), at(x.cols), turned.data(), at(length));
+      tile_amax({turned.data(), at(rows * length)}, length, plan.amax_rule, {amax, at(rows)});
+      for (std::int64_t r = 0; r < rows; ++r) {
+        const Scales s = block_scales(rule, amax[r]);
+        scale[r] = s.scale, out.scale_inv[at((c + r) * across) + block] = s.scale_inv;
+        math.cast_values(values, &turned[at(r * length)], at(length), at(length), &scale[r], out.own.row(c + r) + first);
+      }
     }
   });
 }

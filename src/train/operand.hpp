@@ -44,6 +44,10 @@ class OperandCast {
   ///
   /// x  [rows, k]; must outlive `out` if nothing is cast
   void cast(const Executor& execute, const Matrix& x, bool training, CastOperand& out);
+  /// The transpose of x [k, rows] as it is multiplied, [rows, k].
+  ///
+  /// scratch  holds the transpose where the cast needs a pass of its own over it
+  void cast_transpose(const Executor& execute, const Matrix& x, bool training, Matrix& scratch, CastOperand& out);
 
   /// Whether the recipe scales by earlier steps.
   bool remembers() const { return remembers_; }
@@ -53,6 +57,11 @@ class OperandCast {
   void restore(const std::vector<float>& memory);
 
  private:
+  /// Whether amax, scale and cast of some rows can be done while they are in the cache.
+  bool in_one_pass() const;
+  void describe(std::int64_t rows, std::int64_t k, CastOperand& out) const;
+  void cast_in_one_pass(const Executor& execute, const Matrix& x, CastOperand& out) const;
+  void cast_transpose_in_one_pass(const Executor& execute, const Matrix& x, CastOperand& out) const;
   void find_scales(const Executor& execute, const Matrix& x, bool training, std::vector<float>& scale,
                    std::vector<float>& scale_inv);
 

@@ -71,12 +71,21 @@ double Optimizer::step(const Executor& execute, Parameters& p, std::int64_t step
     for_pieces(execute, t.size(), [&](std::size_t first, std::size_t last) {
       const std::size_t i = t.offset + first, n = last - first;
       math.adamw(&p.values[i], &p.gradients[i], &m_[i], &v_[i], n, numbers);
-      round_moments(moments_, &m_[i], n);
-      round_moments(moments_, &v_[i], n);
-      if (master_ == "bf16") math.round_bf16(&p.values[i], n, &p.values[i]);
+      round_piece(p, i, n);
     });
   }
   return norm;
+}
+
+void Optimizer::round_piece(Parameters& p, std::size_t first, std::size_t n) {
+  round_moments(moments_, &m_[first], n);
+  round_moments(moments_, &v_[first], n);
+  if (master_ == "bf16") simd::row_math().round_bf16(&p.values[first], n, &p.values[first]);
+}
+
+void Optimizer::round_state(const Executor& execute, Parameters& p) {
+  for (const ParameterTensor& t : p.tensors)
+    for_pieces(execute, t.size(), [&](std::size_t first, std::size_t last) { round_piece(p, t.offset + first, last - first); });
 }
 
 double Optimizer::moment_bytes(const std::string& format, double n) {

@@ -26,12 +26,17 @@ class Optimizer {
   /// Updates the values by the gradients; returns the norm of the gradients.
   double step(const Executor& execute, Parameters& parameters, std::int64_t step);
 
+  /// Rounds weights and moments to the formats that they are kept in.
+  void round_state(const Executor& execute, Parameters& parameters);
+
   std::vector<float>& first() { return m_; }
   std::vector<float>& second() { return v_; }
   /// Bytes of both moments of `n` parameters.
   static double moment_bytes(const std::string& format, double n);
 
  private:
+  void round_piece(Parameters& parameters, std::size_t first, std::size_t n);
+
   OptimizerConfig config_;
   std::string master_, moments_;
   std::vector<float> m_, v_;

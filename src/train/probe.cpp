@@ -118,6 +118,7 @@ class Probe {
     for (std::int64_t b = 0; b < run_.validation_batches; ++b)
       sum += replicas.loss(execute_, corpus_.validation(b, run_.spread.all()));
     out.loss = sum / static_cast<double>(run_.validation_batches);
+    trainer.optimizer().round_state(execute_, parameters);
     const std::vector<float> before = parameters.values;
     trainer.optimizer().step(execute_, parameters, steps_);
     out.update.resize(before.size());

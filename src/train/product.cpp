@@ -51,24 +51,34 @@ Plan plan_of(const CastOperand& a, const CastOperand& b, const GemmPrecision& pr
   return plan;
 }
 
-/// Scales by row and chunk; empty without scales.
-std::vector<float> chunk_scales(const CastOperand& x, const Plan& plan, std::int64_t chunks) {
-  if (!x.scaled) return {};
-  if (plan.order == ScaleOrder::plain) return {x.scale_inv[0]};
-  const BlockGrid grid(x.rows, x.k, x.block);
-  std::vector<float> out(at(x.rows * chunks));
-  for (std::int64_t r = 0; r < x.rows; ++r)
-    for (std::int64_t c = 0; c < chunks; ++c) out[at(r * chunks + c)] = x.scale_inv[at(grid.block(r, c * plan.chunk))];
-  return out;
-}
+/// Scales by row and chunk.
+struct ChunkScales {
+  std::vector<float> own;
+  const float* data = nullptr;  ///< null without scales
+  std::size_t row = 0;          ///< from one row to the next; 0: one scale for all
+
+  ChunkScales(const CastOperand& x, const Plan& plan, std::int64_t chunks) {
+    if (!x.scaled) return;
+    data = x.scale_inv.data();
+    if (plan.order == ScaleOrder::plain) return;
+    row = at(chunks);
+    const BlockGrid grid(x.rows, x.k, x.block);
+    if (grid.block_rows == 1 && grid.block_cols == plan.chunk) return;  // they lie as they are wanted
+    own.resize(at(x.rows * chunks));
+    for (std::int64_t r = 0; r < x.rows; ++r) {
+      const float* from = x.scale_inv.data() + r / grid.block_rows * grid.across();
+      for (std::int64_t c = 0; c < chunks; ++c) own[at(r * chunks + c)] = from[c * plan.chunk / grid.block_cols];
+    }
+    data = own.data();
+  }
+};
 
 void multiply_by_chains(const Executor& execute, const CastOperand& a, const CastOperand& b, const Plan& plan,
                         bool bf16_output, Matrix& d) {
   const std::int64_t chunks = plan.chunk > 0 ? (a.k + plan.chunk - 1) / plan.chunk : 1;
-  const std::vector<float> sa = chunk_scales(a, plan, chunks), sb = chunk_scales(b, plan, chunks);
-  const std::size_t row = plan.order == ScaleOrder::plain ? 0 : at(chunks);
-  const auto operand = [&](const CastOperand& x, const std::vector<float>& scales) {
-    return ChainOperand{x.values, at(x.row_stride), at(x.k_stride), scales.empty() ? nullptr : scales.data(), row, 1};
+  const ChunkScales sa(a, plan, chunks), sb(b, plan, chunks);
+  const auto operand = [&](const CastOperand& x, const ChunkScales& scales) {
+    return ChainOperand{x.values, at(x.row_stride), at(x.k_stride), scales.data, scales.row, 1};
   };
   ChainGemm gemm{at(a.rows), at(b.rows), at(a.k), operand(a, sa), operand(b, sb)};
   gemm.chunk = at(plan.chunk), gemm.order = plan.order, gemm.bf16_output = bf16_output;
@@ -106,28 +116,28 @@ struct Codes {
 class RowPromotion final : public Promotion {
  public:
   RowPromotion(const CastOperand& a, const CastOperand& b, const Plan& plan, std::int64_t chunks)
-      : plan_(plan), chunks_(at(chunks)), columns_(at(b.rows)), sa_(chunk_scales(a, plan, chunks)) {
+      : plan_(plan), chunks_(at(chunks)), columns_(at(b.rows)), sa_(a, plan, chunks) {
     if (plan.order == ScaleOrder::plain) {
-      sa_.clear();
       sb_.assign(columns_, 1.0f);
       return;
     }
-    const std::vector<float> rows = chunk_scales(b, plan, chunks);
-    sb_.resize(rows.size());
+    const ChunkScales rows(b, plan, chunks);
+    sb_.resize(columns_ * chunks_);
     for (std::size_t j = 0; j < columns_; ++j)
-      for (std::size_t c = 0; c < chunks_; ++c) sb_[c * columns_ + j] = rows[j * chunks_ + c];
+      for (std::size_t c = 0; c < chunks_; ++c) sb_[c * columns_ + j] = rows.data[j * chunks_ + c];
   }
   void add(std::size_t chunk, std::size_t row, std::size_t column, std::size_t count, const float* partial,
            float* total) const override {
     const bool plain = plan_.order == ScaleOrder::plain;
-    promote_row(plan_.order, chunk == 0, count, partial, plain ? 1.0f : sa_[row * chunks_ + chunk],
+    promote_row(plan_.order, chunk == 0, count, partial, plain ? 1.0f : sa_.data[row * chunks_ + chunk],
                 &sb_[(plain ? 0 : chunk * columns_) + column], total);
   }
 
  private:
   Plan plan_;
   std::size_t chunks_, columns_;
-  std::vector<float> sa_, sb_;
+  ChunkScales sa_;
+  std::vector<float> sb_;
 };
 
 void multiply_by_unit(const Executor& execute, const CastOperand& a, const CastOperand& b, const Model& model,

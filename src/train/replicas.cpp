@@ -1,5 +1,9 @@
 #include "src/train/replicas.hpp"
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 #include "sim/simd/row_math.hpp"
 #include "src/train/moe.hpp"
 
@@ -13,9 +17,18 @@ Batch part_of(const Batch& batch, std::int64_t first, std::int64_t count, std::i
           {batch.targets.begin() + begin, batch.targets.begin() + end}};
 }
 
+/// Matrices of some megabytes come and go in every step; pages given back would have to be cleared again.
+void keep_memory() {
+#if defined(__GLIBC__)
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+#endif
+}
+
 }  // namespace
 
 Replicas::Replicas(const ModelConfig& model, const Precision& precision, const Spread& spread) : spread_(spread) {
+  keep_memory();
   for (std::int64_t r = 0; r < spread.ranks; ++r) models_.push_back(std::make_unique<Transformer>(model, precision));
   for (const ParameterTensor& t : first().parameters.tensors) bounds_.push_back(t.offset);
   bounds_.push_back(first().parameters.values.size());

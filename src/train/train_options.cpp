@@ -69,23 +69,29 @@ RunConfig read_run(const Options& options) {
 
 std::string corpus_path(const Options& options) { return options.text_or("corpus", "notebooks-data/corpus/kjv.txt"); }
 
-std::string list_text() {
-  std::string text = "modes (--mode):\n";
-  for (const Mode& mode : modes()) {
-    text += fmt::format("  {:15} {}\n", mode.name, mode.meaning);
-    if (!mode.settings.empty()) text += fmt::format("  {:15}   {}\n", "", mode.settings);
-  }
-  text += "\nswitches (--set NAME=VALUE,...):\n";
-  Precision usual;
-  for (const Switch& row : switches())
-    text += fmt::format("  {:18} {:24} {} (default {})\n", row.name, row.values, row.meaning, *row.fields(usual)[0]);
-  text += "\nmodels (--model):\n";
-  for (const NamedModel& row : model_shapes) {
-    const ModelConfig& m = row.config;
-    text += fmt::format("  {:15} hidden {}, {} layers, {} heads, ffn {}, context {}: {}\n", row.name, m.hidden, m.layers,
-                        m.heads, m.ffn, m.context, row.meaning);
-  }
-  return text;
+std::string list_text(TableStyle style) {
+  Table mode_table("modes", ""), switch_table("switches", ""), model_table("models", "");
+  const auto column = [](Table& table, const char* name, const auto& rows, const auto& text) {
+    auto& values = table.add<std::string>(name, "1", "");
+    for (const auto& row : rows) values.emplace_back(text(row));
+  };
+  column(mode_table, "mode", modes(), [](const Mode& m) { return std::string(m.name); });
+  column(mode_table, "meaning", modes(), [](const Mode& m) { return std::string(m.meaning); });
+  column(mode_table, "switches", modes(), [](const Mode& m) { return std::string(m.settings); });
+  column(switch_table, "switch", switches(), [](const Switch& s) { return std::string(s.name); });
+  column(switch_table, "values", switches(), [](const Switch& s) { return std::string(s.values); });
+  column(switch_table, "default", switches(), [](const Switch& s) {
+    Precision usual;
+    return *s.fields(usual)[0];
+  });
+  column(switch_table, "meaning", switches(), [](const Switch& s) { return std::string(s.meaning); });
+  column(model_table, "model", model_shapes, [](const NamedModel& m) { return std::string(m.name); });
+  column(model_table, "shape", model_shapes, [](const NamedModel& m) {
+    const ModelConfig& c = m.config;
+    return fmt::format("hidden {}, {} layers, {} heads, ffn {}, context {}", c.hidden, c.layers, c.heads, c.ffn, c.context);
+  });
+  column(model_table, "meaning", model_shapes, [](const NamedModel& m) { return std::string(m.meaning); });
+  return print_table(mode_table, style) + "\n" + print_table(switch_table, style) + "\n" + print_table(model_table, style);
 }
 
 }  // namespace fp8scope::train

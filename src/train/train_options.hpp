@@ -1,6 +1,7 @@
 #pragma once
 
 #include "src/options.hpp"
+#include "src/table.hpp"
 #include "src/train/trainer.hpp"
 
 namespace fp8scope::train {
@@ -15,7 +16,7 @@ RunConfig read_run(const Options& options);
 /// The options' corpus file.
 std::string corpus_path(const Options& options);
 
-/// Tables of what --list prints: modes, switches, models.
-std::string list_text();
+/// What --list prints: tables of the modes, switches and models.
+std::string list_text(TableStyle style);
 
 }  // namespace fp8scope::train
