@@ -1,4 +1,5 @@
 // Runs: the same bits for any number of threads, any instructions, and after a stop.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>

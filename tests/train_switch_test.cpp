@@ -31,6 +31,7 @@ enum Effect : unsigned {
   less_memory = 16,
   less_traffic = 32,
   only_o = 64,     ///< of the linear gradients, those after attention alone
+  routing = 256,   ///< tokens go elsewhere: more or fewer bytes
   only_down = 128, ///< those before which an activation was computed again, and what lies below
 };
 
@@ -52,7 +53,7 @@ constexpr Case cases[] = {
     {"fprop_accumulator=hopper_wgmma", all, "te_current"},
     {"dgrad_accumulator=hopper_wgmma", linear | passed | update, "te_current"},
     {"wgrad_accumulator=hopper_wgmma", linear | update, "te_current"},
-    {"promote=32", all, "te_current"},
+    {"promote=8", all, "fp32"},
     {"cast=x", all, "te_current"},
     {"cast=w", all, "te_current"},
     {"cast=x+w", linear | passed | update, "te_current"},
@@ -68,13 +69,12 @@ constexpr Case cases[] = {
     {"swiglu_cache=recompute", less_memory},
     {"swiglu_cache=fp8", linear | passed | update | less_memory | only_down},
     {"dispatch=fp8", all | less_traffic, "bf16", "tiny_moe"},
-    {"dispatch=fp32", all, "fp32", "tiny_moe"},  // set already: replaced below
     {"combine=fp8", all | less_traffic, "bf16", "tiny_moe"},
     {"allreduce=bf16", linear | passed | update | less_traffic, "bf16", "tiny", 1, 2},
     {"allreduce=fp8", linear | passed | update | less_traffic, "bf16", "tiny", 1, 2},
     {"embedding=te_current", all},
     {"head=te_current", all},
-    {"gate=te_current", all, "bf16", "tiny_moe"},
+    {"gate=te_current", all | less_memory | routing, "bf16", "tiny_moe"},
     {"attention=te_current", all},
     {"norms=bf16", all},
 };
@@ -113,16 +113,13 @@ TEST_P(Switches, ChangeWhatTheySayAndNothingElse) {
   const Case& c = GetParam();
   const Step before = step(c, {}), after = step(c, {c.setting});
   const auto has = [&](Effect e) { return (c.effect & e) != 0; };
-  if (before.values == after.values && before.gradients == after.gradients && c.effect != less_memory &&
-      std::string(c.setting) == "dispatch=fp32")
-    return;  // the mode's own value
   EXPECT_EQ(before.loss != after.loss, has(loss));
   std::set<std::string> linear_changed, passed_changed;
   for (const ParameterTensor& t : before.tensors) {
     if (!differ(before.gradients, after.gradients, t)) continue;
     if (t.group == "linear") linear_changed.insert(t.name);
     else if (t.group == "norm" || t.group == "embedding") passed_changed.insert(t.name);
-    else EXPECT_TRUE(has(loss) || c.ranks > 1) << t.name;  // head and gate
+    else EXPECT_TRUE(has(loss) || c.ranks > 1 || c.micro_batches > 1) << t.name;  // head and gate
   }
   EXPECT_EQ(!linear_changed.empty(), has(linear));
   EXPECT_EQ(!passed_changed.empty(), has(passed));
@@ -133,7 +130,7 @@ TEST_P(Switches, ChangeWhatTheySayAndNothingElse) {
   }
   EXPECT_EQ(before.values != after.values, has(update));
   EXPECT_EQ(after.memory < before.memory, has(less_memory)) << before.memory << " -> " << after.memory;
-  EXPECT_EQ(after.traffic < before.traffic, has(less_traffic)) << before.traffic << " -> " << after.traffic;
+  if (!has(routing)) EXPECT_EQ(after.traffic < before.traffic, has(less_traffic)) << before.traffic << " -> " << after.traffic;
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, Switches, testing::ValuesIn(cases), [](const auto& info) {
