@@ -29,11 +29,16 @@ void stop_gently() {
   for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { stop_asked = 1; });
 }
 
-std::vector<std::int64_t> step_numbers(const Options& options, std::int64_t steps) {
+std::vector<std::int64_t> numbers_of(const Options& options, const std::string& name) {
   std::vector<std::int64_t> numbers;
-  for (const std::string& word : options.list("record-steps"))
-    numbers.push_back(static_cast<std::int64_t>(parse_number(word, "--record-steps")));
+  for (const std::string& word : options.list(name))
+    numbers.push_back(static_cast<std::int64_t>(parse_number(word, "--" + name)));
   std::ranges::sort(numbers);
+  return numbers;
+}
+
+std::vector<std::int64_t> step_numbers(const Options& options, std::int64_t steps) {
+  std::vector<std::int64_t> numbers = numbers_of(options, "record-steps");
   if (numbers.empty()) numbers.push_back(steps - 1);
   if (numbers.back() >= steps) throw UsageError(fmt::format("--record-steps {}: the last step is {}", numbers.back(), steps - 1));
   return numbers;
@@ -52,12 +57,19 @@ void run_steps(Trainer& trainer, Recorder* recorder, const Options& options) {
   const auto checkpoint = options.text("checkpoint");
   const auto every = static_cast<std::int64_t>(options.number_or("checkpoint-every", 100));
   const std::int64_t total = trainer.config().optimizer.steps;
+  const std::vector<std::int64_t> kept = numbers_of(options, "keep");
+  if (!kept.empty() && !checkpoint) throw UsageError("--keep needs --checkpoint FILE: states are kept as FILE.STEP");
+  const auto keep = [&] {
+    if (std::ranges::binary_search(kept, trainer.steps())) trainer.save(fmt::format("{}.{}", *checkpoint, trainer.steps()));
+  };
   Progress progress("train", static_cast<std::uint64_t>(total - trainer.steps()), !options.has("no-progress"));
   stop_gently();
+  keep();
   while (!trainer.finished()) {
     if (recorder) recorder->begin_step(trainer.steps());
     const double loss = trainer.step(recorder);
     progress.add(1);
+    keep();
     const bool due = every > 0 && trainer.steps() % every == 0;
     if (checkpoint && (due || stop_asked || trainer.finished())) trainer.save(*checkpoint);
     if (stop_asked && !trainer.finished())
@@ -134,6 +146,7 @@ int run_train(const Args& args) {
   options.add("output,o", "FILE", "loss curves, bytes held and sent, or the probe's results (HDF5)");
   options.add("checkpoint", "FILE", "state of the run; where it exists already, the run goes on from it, bit for bit");
   options.add("checkpoint-every", "N", "steps, default 100");
+  options.add("keep", "LIST", "steps whose states are also kept, as CHECKPOINT.STEP, for the probe");
   options.add("record", "FILE", "trace of the linear layers' operands (fp8trace), with the amax history of all steps");
   options.add("record-steps", "LIST", "steps whose tensors are recorded, default the last");
   options.add("record-layers", "LIST", "beginnings of the names of layers, such as L00. or L03.down; default all");
