@@ -1,4 +1,6 @@
 #include <fmt/format.h>
+#include <tbb/global_control.h>
+#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <optional>
@@ -8,6 +10,7 @@
 #include "sim/quantize.hpp"
 #include "src/array.hpp"
 #include "src/cast_pass.hpp"
+#include "src/cast_policy.hpp"
 #include "src/command.hpp"
 #include "src/errors.hpp"
 #include "src/options.hpp"
@@ -19,17 +22,13 @@
 namespace fp8scope {
 namespace {
 
-constexpr struct {
-  std::string_view name;
-  Overflow overflow;
-} overflows[] = {{"saturate", Overflow::saturate}, {"special", Overflow::special}};
-
 RequestedCast read_request(const Options& options, const std::string& dtype) {
   const TensorKind kind{by_name(roles, options.text_or("role", "activation"), "--role").role, input_format(dtype)};
   RequestedCast request = request_cast(options.text_or("recipe", "none"), options.text("format"), kind);
   CastRule& rule = request.cast.plan.cast;
   rule.rounding = by_name(roundings, options.text_or("rounding", "nearest-even"), "--rounding").rounding;
-  rule.overflow = by_name(overflows, options.text_or("overflow", "saturate"), "--overflow").overflow;
+  rule.overflow = overflow_by_name(options.text_or("overflow", "saturate"));
+  set_policies(rule, options.list("policy"));
   request.cast.seed = options.number_or("seed", 0);
   return request;
 }
@@ -66,16 +65,17 @@ class CastWriter {
     std::vector<std::uint32_t> codes(panel.size());
     std::vector<float> values(panel.size());
     const Plan& plan = cast_.plan;
-    for (std::int64_t r = 0; r < count; ++r)
+    tbb::parallel_for(std::int64_t{0}, count, [&](std::int64_t r) {
       for (std::int64_t c = 0; c < panel.cols; ++c) {
         const std::int64_t i = panel.element(r, c);
         const Scales& s = scales[panel.block(r, c)];
-        const RandomBits random = plan.cast.rounding == Rounding::stochastic
+        const RandomBits random = draws_bits(plan.cast.rounding)
                                       ? random_bits(cast_.seed, first * panel.cols + i)
                                       : RandomBits{};
         codes[i] = quantize_element(plan.format, x[i], s.scale, plan.cast, random);
         values[i] = decode(plan.format, codes[i]) * s.scale_inv;
       }
+    });
     write_codes(codes_, plan.format, first, count, codes);
     file_.write_rows(dequantized_, first, count, values.data());
     if (grid_.block_rows < grid_.rows || first == 0) write_scales(first / grid_.block_rows, panel.down(), scales);
@@ -146,8 +146,12 @@ int run_cast(const Args& args) {
   options.add("recipe,r", "NAME[:KEY=VALUE...]", "scaling recipe; none (default) casts with scale 1");
   options.add("format,f", "NAME", "element format, where the recipe's is not wanted");
   options.add("role", "NAME", "what the tensor is: activation (default), weight, gradient");
-  options.add("rounding", "NAME", "nearest-even (default), nearest-away, toward-zero, up, down, to-odd, stochastic");
+  options.add("rounding", "NAME", "nearest-even (default), nearest-away, nearest-zero, toward-zero, up, down, to-odd, stochastic");
   options.add("overflow", "NAME", "saturate (default) or special: infinity or NaN");
+  options.add("policy", "A,B,...", "what becomes of NaN, infinity and bad scales: nvidia (default), ml_dtypes, "
+                                   "inf=max|special, nan=all_ones|all_ones_signed|quiet_signed, "
+                                   "no_nan=max|sign_bit_flip, negative_scale=magnitude|nan|lowest, "
+                                   "zero_scale=lowest|nan");
   options.add("seed", "N", "of stochastic rounding, default 0");
   options.add("encoding", "NAME", "what 8- or 16-bit elements of the input encode, e.g. bfloat16");
   options.add("output,o", "FILE", "HDF5 file for codes, scale_inv, dequantized");
@@ -157,6 +161,8 @@ int run_cast(const Args& args) {
 
   const std::string& name = options.words()[0];
   const std::string output = options.required("output");
+  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
+                                  static_cast<std::size_t>(thread_count(options)));
   use_isa(options);
   const auto input = open_array(name, options.text_or("encoding", ""));
   require_other_file(output, array_file(name));

@@ -10,7 +10,9 @@
 #include "sim/amax.hpp"
 #include "sim/models.hpp"
 #include "sim/names.hpp"
+#include "sim/philox.hpp"
 #include "sim/quantize.hpp"
+#include "sim/tensor_cast.hpp"
 #include "src/options.hpp"
 
 namespace fp8scope {
@@ -64,20 +66,32 @@ CastOperand cast_operand(const GemmOperand& operand) {
   const BlockGrid grid(operand.rows, operand.k, operand.cast.block);
   const std::span source = operand.cast_from.empty() ? operand.x : operand.cast_from;
   std::vector<Scales> scales(grid.blocks(), operand.cast.scales);
-  if (!operand.cast.given) {
+  CastOperand out;
+  const bool wide = plan.format.bits() > 16;  // TF32, binary32
+  if (!operand.cast.given && wide) {
     std::vector<float> amaxes(grid.blocks());
     block_amax(plan.amax_rule, grid, source, amaxes);
-    if (operand.cast.block == BlockShape{} && operand.whole_amax >= 0.0f) amaxes[0] = operand.whole_amax;
+    if (amaxes.size() == 1 && operand.whole_amax >= 0.0f) amaxes[0] = operand.whole_amax;
     std::ranges::transform(amaxes, scales.begin(), [&](float a) { return block_scales(*operand.cast.rule, a); });
+  } else if (!operand.cast.given) {
+    TensorCodes cast = cast_tensor(plan, *operand.cast.rule, grid, false, source, operand.whole_amax, operand.cast.seed);
+    out.codes = std::move(cast.codes);
+    scales = std::move(cast.scales);
+  } else if (!wide) {
+    out.codes.resize(grid.size());
+    quantize(plan.format, plan.cast, grid, source, scales, out.codes, operand.cast.seed, 0, plan.apply);
   }
-  CastOperand out;
-  out.codes.resize(grid.size());
-  quantize(plan.format, plan.cast, grid, source, scales, out.codes, operand.cast.seed);
   for (const Scales& s : scales) out.scale_inv.push_back(s.scale_inv);
   for (std::int64_t r = 0; r < operand.rows; ++r)
-    for (std::int64_t k = 0; k < operand.k; ++k)
-      out.values.push_back(static_cast<double>(decode(plan.format, out.codes[grid.element(r, k)])) *
-                           scales[grid.block(r, k)].scale_inv);
+    for (std::int64_t k = 0; k < operand.k; ++k) {
+      const std::int64_t i = grid.element(r, k);
+      const Scales& s = scales[grid.block(r, k)];
+      if (wide)
+        out.wide_codes.push_back(quantize_element(plan.format, source[i], s.scale, plan.cast,
+                                                  random_bits(operand.cast.seed, static_cast<std::uint64_t>(i))));
+      const std::uint32_t code = wide ? out.wide_codes[i] : out.codes[i];
+      out.values.push_back(static_cast<double>(decode(plan.format, code)) * s.scale_inv);
+    }
   return out;
 }
 

@@ -20,11 +20,12 @@ struct Job {
   std::vector<float> x;  ///< the whole tensor, or empty if it is to be streamed
   std::unique_ptr<TensorFacts> facts;
   std::vector<CastResult> results;
+  std::vector<CastTiles> tiles;
 };
 
 class Replay {
  public:
-  Replay(const ReplayInput& input, const ReplayOptions& options) : input_(input) {
+  Replay(const ReplayInput& input, const ReplayOptions& options) : input_(input), tiles_(options.tiles) {
     for (std::size_t t = 0; t < input.tensors.size(); ++t) {
       plans_.push_back(plan_tensor(input, options, t));
       if (plans_[t].casts.empty()) continue;
@@ -53,7 +54,8 @@ class Replay {
     };
     const auto finish = [&](Job* pointer) {
       const std::unique_ptr<Job> job(pointer);
-      take({job->tensor, job->step, job->facts.get(), plans_[job->tensor].casts, job->results});
+      take({job->tensor, job->step, job->facts.get(), plans_[job->tensor].casts, job->results,
+            job->tiles});
     };
     using Mode = tbb::filter_mode;
     tbb::parallel_pipeline(in_flight_, tbb::make_filter<void, Job*>(Mode::serial_in_order, read) &
@@ -71,7 +73,7 @@ class Replay {
   }
 
   Job* start(const Item& item) {
-    auto job = std::make_unique<Job>(Job{item.tensor, item.step, {}, nullptr, {}});
+    auto job = std::make_unique<Job>(Job{item.tensor, item.step, {}, nullptr, {}, {}});
     const TensorInfo& info = input_.tensors[item.tensor];
     if (bytes_of(info) <= whole_limit_) {
       job->x.resize(static_cast<std::size_t>(info.rows * info.cols));
@@ -112,15 +114,21 @@ class Replay {
       job.facts->add(first, count, x);
     });
     job.facts->finish();
-    CastPass pass(*job.facts, casts, plan.whole_amax[job.step]);
+    CastPass pass(*job.facts, casts, plan.whole_amax[job.step], tiles_);
+    if (pass.needs_preparation())
+      for_each_panel(job, step, [&](std::int64_t first, std::int64_t count, const float* x) {
+        pass.prepare(first, count, x);
+      });
     for_each_panel(job, step, [&](std::int64_t first, std::int64_t count, const float* x) {
       pass.add(first, count, x);
     });
     job.results = pass.finish();
+    job.tiles = pass.finish_tiles();
     job.x = {};
   }
 
   const ReplayInput& input_;
+  std::optional<TileRequest> tiles_;
   std::vector<TensorPlan> plans_;
   std::vector<Item> items_;
   std::uint64_t in_flight_ = 2, whole_limit_ = 0;

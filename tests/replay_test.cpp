@@ -16,55 +16,10 @@
 #include "src/gemm_replay.hpp"
 #include "src/stable_log.hpp"
 #include "tests/golden.hpp"
+#include "tests/replay_fixture.hpp"
 
 namespace fp8scope {
 namespace {
-
-/// A trace in memory: a few tensors over a few recorded steps of a longer history.
-struct Fixture {
-  std::vector<TensorInfo> tensors;
-  std::vector<std::int64_t> steps{3, 4, 5};
-  AmaxHistory history;
-  std::vector<std::vector<float>> data;  ///< [tensors][steps, rows, cols]
-
-  void add(const std::string& layer, const std::string& operand, std::int64_t rows, std::int64_t cols,
-           unsigned seed) {
-    TensorInfo info;
-    info.layer = layer, info.operand = operand, info.format = bf16, info.dtype = "bfloat16";
-    info.steps = std::ssize(steps), info.rows = info.rows_total = rows, info.cols = cols;
-    info.gemms = operand == "w"    ? std::vector<GemmUse>{{"fprop", 2}, {"dgrad", 1}}
-                 : operand == "dy" ? std::vector<GemmUse>{{"dgrad", 2}, {"wgrad", 1}}
-                                   : std::vector<GemmUse>{{"fprop", 2}, {"wgrad", 1}};
-    std::mt19937 random(seed);
-    std::student_t_distribution<float> heavy(3.0f);
-    std::vector<float> x(info.size());
-    for (float& v : x) v = bits_float(float_bits(heavy(random)) & 0xffff0000u);
-    tensors.push_back(info);
-    data.push_back(std::move(x));
-  }
-  std::span<float> of_step(std::size_t tensor, std::size_t step) {
-    const std::int64_t size = tensors[tensor].rows * tensors[tensor].cols;
-    return std::span(data[tensor]).subspan(step * size, size);
-  }
-  ReplayInput input() const {
-    return {"fixture", tensors, steps, &history,
-            [this](std::size_t t, std::size_t s, std::int64_t first, std::int64_t count, float* out) {
-              const TensorInfo& info = tensors[t];
-              std::copy_n(data[t].data() + (s * info.rows + first) * info.cols, count * info.cols, out);
-            }};
-  }
-};
-
-Fixture mixed() {
-  Fixture f;
-  f.add("L0", "x", 200, 300, 1);
-  f.add("L0", "w", 130, 257, 2);
-  f.add("L0", "dy", 65, 128, 3);
-  f.of_step(0, 1)[1000] = std::numeric_limits<float>::quiet_NaN();
-  f.of_step(0, 2)[1001] = std::numeric_limits<float>::infinity();
-  f.of_step(1, 0)[5] = 3000.0f;
-  return f;
-}
 
 const std::vector<std::string> five{"te_delayed:amax_history_len=2", "te_current", "te_block", "dsv3",
                                     "mxfp8:block=1"};
@@ -267,11 +222,12 @@ std::map<std::string, std::vector<GemmError>> products_of(const Fixture& f, cons
   options.requantise = requantise;
   options.threads = 2;
   std::map<std::string, std::vector<GemmError>> errors;
-  replay_gemms(f.input(), options, {unit}, [&](const GemmRecord& r) {
+  const auto left_out = replay_gemms(f.input(), options, {{.accumulator = unit}}, [&](const GemmRecord& r) {
     errors[r.gemm].push_back(r.error);
     EXPECT_EQ(r.k, r.gemm == "fprop" ? 128 : 256);
     EXPECT_EQ(r.promote, 128);
   });
+  EXPECT_TRUE(left_out.empty());
   return errors;
 }
 
@@ -300,6 +256,29 @@ TEST(ReplayGemms, AWiderUnitOwnsLess) {
   const auto owned = [](const auto& errors) { return errors.at("fprop")[0].from_accumulator; };
   EXPECT_GT(owned(hopper), 100 * owned(blackwell));
   EXPECT_LT(owned(exact), 1e-6);
+}
+
+TEST(ReplayGemms, FollowTheRequestAndSayWhatTheyLeaveOut) {
+  const Fixture f = layer();
+  ReplayOptions options;
+  options.recipes = {"dsv3", "mxfp8"};
+  const std::vector<GemmRequest> requests{{.accumulator = "hopper_wgmma", .promote = "32"},
+                                          {.accumulator = "hopper_wgmma", .promote = "128"},
+                                          {.accumulator = "hopper_wgmma", .promote = "32", .bf16_output = true},
+                                          {.accumulator = "blackwell_mxfp8"}};
+  std::map<std::pair<std::size_t, std::size_t>, GemmError> fprop;
+  const auto left_out = replay_gemms(f.input(), options, requests, [&](const GemmRecord& r) {
+    if (r.gemm == "fprop") fprop[{r.recipe, r.request}] = r.error;
+  });
+  EXPECT_LT((fprop[{0, 0}].from_accumulator), (fprop[{0, 1}].from_accumulator));
+  EXPECT_EQ((fprop[{0, 0}].from_output), 0.0);
+  EXPECT_GT((fprop[{0, 2}].from_output), 1e-3);
+  EXPECT_LT((fprop[{0, 2}].from_output), 1.0 / 256);
+  ASSERT_EQ(left_out.size(), 2u);
+  EXPECT_NE(left_out[0].reason.find("E8M0 scales of blocks of 32"), std::string::npos) << left_out[0].reason;
+  EXPECT_NE(left_out[1].reason.find("must not change within N_C"), std::string::npos) << left_out[1].reason;
+  EXPECT_EQ(fprop.count({0, 3}), 0u);
+  EXPECT_EQ(fprop.count({1, 3}), 1u);
 }
 
 TEST(ReplayGemms, RequantisingFreeScalesLosesMoreThanCastingTheSourceButOnlyInWgrad) {
@@ -342,6 +321,9 @@ TEST(Statistics, EqualTransformerEnginesTorchaosAndDeepGemms) {
     EXPECT_NEAR(got["sqnr_db"], want("torchao_compute_error_db"), 1e-4) << name;
     EXPECT_NEAR(got["calc_diff"] / want("deepgemm_calc_diff"), 1.0, 1e-6) << name;
     EXPECT_EQ(got["scale_inv_max"], want("te_scale_inv_max")) << name;
+    EXPECT_EQ(got["scale_inv_min"], want("te_scale_inv_min")) << name;
+    EXPECT_FLOAT_EQ(static_cast<float>(got["underflows%"]), static_cast<float>(want("te_underflows%"))) << name;
+    EXPECT_FLOAT_EQ(static_cast<float>(got["overflows%"]), static_cast<float>(want("te_overflows%"))) << name;
   }
 }
 
