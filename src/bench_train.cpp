@@ -86,7 +86,7 @@ struct EigenStep {
 
 ModelConfig bench_model() {
   ModelConfig model = by_name(model_shapes, "s", "model").config;
-  model.vocabulary = 74;
+  model.vocabulary = 63;
   return model;
 }
 

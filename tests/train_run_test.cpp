@@ -126,9 +126,9 @@ class Program : public TemporaryFolder {
 };
 
 TEST_F(Program, GoesOnAfterAKillBitForBit) {
-  const std::string arguments = " --steps 600 --mode te_delayed --reproducible ";
+  const std::string arguments = " --steps 400 --mode te_delayed --reproducible ";
   ASSERT_EQ(train(arguments + "-o " + path("whole.h5")).code, 0);
-  const std::string goes_on = arguments + "--checkpoint " + path("state") + " --checkpoint-every 20 -o " + path("killed.h5");
+  const std::string goes_on = arguments + "--checkpoint " + path("state") + " --checkpoint-every 40 -o " + path("killed.h5");
   // Killed without warning, several times, wherever it is.
   int kills = 0;
   for (; kills < 100; ++kills) {

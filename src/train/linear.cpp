@@ -32,12 +32,12 @@ Precision precision_of(const Precision& precision, const std::string& operands) 
 Linear::Linear(LinearShape shape, const Precision& p, const std::string& cache)
     : shape_(std::move(shape)), fprop_(p.fprop), dgrad_(p.dgrad), wgrad_(p.wgrad), bf16_output_(p.activations == "bf16"),
       bf16_sums_(p.gradients == "bf16"), cache_(cache),
-      x_fprop_(spec_of(p.fprop, p.cast, 'x'), Role::activation, bf16_output_),
-      w_fprop_(spec_of(p.fprop, p.cast, 'w'), Role::weight, true),
-      dy_dgrad_(spec_of(p.dgrad, p.cast, 'd'), Role::gradient, bf16_output_),
-      w_dgrad_(spec_of(p.dgrad, p.cast, 'w'), Role::weight, true),
-      dy_wgrad_(spec_of(p.wgrad, p.cast, 'd'), Role::gradient, bf16_output_),
-      x_wgrad_(spec_of(p.wgrad, p.cast, 'x'), Role::activation, bf16_output_) {
+      x_fprop_(spec_of(p.fprop, p.cast, 'x'), Role::activation, bf16_output_, Gemm::fprop),
+      w_fprop_(spec_of(p.fprop, p.cast, 'w'), Role::weight, true, Gemm::fprop),
+      dy_dgrad_(spec_of(p.dgrad, p.cast, 'd'), Role::gradient, bf16_output_, Gemm::dgrad),
+      w_dgrad_(spec_of(p.dgrad, p.cast, 'w'), Role::weight, true, Gemm::dgrad),
+      dy_wgrad_(spec_of(p.wgrad, p.cast, 'd'), Role::gradient, bf16_output_, Gemm::wgrad),
+      x_wgrad_(spec_of(p.wgrad, p.cast, 'x'), Role::activation, bf16_output_, Gemm::wgrad) {
   const std::string spec = cache_spec(cache_, p.cache_scales);
   if (!spec.empty()) cached_ = std::make_unique<OperandCast>(spec, Role::activation);
 }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "src/train/observer.hpp"
+#include "src/train/operand.hpp"
 #include "src/train/parameters.hpp"
 #include "src/train/product.hpp"
 

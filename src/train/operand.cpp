@@ -1,12 +1,18 @@
 #include "src/train/operand.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "sim/code_table.hpp"
 #include "sim/operand.hpp"
+#include "sim/quantize.hpp"
 #include "sim/simd/cast.hpp"
 #include "sim/simd/row_math.hpp"
+#include "sim/tensor_cast.hpp"
+#include "src/errors.hpp"
 
 namespace fp8scope::train {
 namespace {
@@ -59,15 +65,20 @@ std::vector<float> amaxes(const Executor& execute, const BlockGrid& grid, AmaxRu
 
 }  // namespace
 
-OperandCast::OperandCast(const std::string& spec, Role role, bool rounded)
+OperandCast::OperandCast(const std::string& spec, Role role, bool rounded, Gemm use)
     : bf16_(spec == "bf16"), rounded_(rounded) {
   if (spec == "fp32" || spec == "bf16") return;
-  recipe_ = make_recipe(spec, {role, bf16});
-  remembers_ = recipe_->block_rule() == nullptr;
+  recipe_ = make_recipe(spec, {role, bf16, use});
+  const Plan& plan = recipe_->plan();
+  if (plan.format.bits() > 16) throw UsageError(fmt::format("recipe '{}': a training run takes formats of up to 16 bits", spec));
+  remembers_ = recipe_->block_rule() == nullptr || plan.cast.rounding == Rounding::stochastic;
+  if (!recipe_->block_rule() && plan.block != BlockShape{})
+    throw UsageError(fmt::format("recipe '{}': a training run takes recipes with a memory per tensor only", spec));
 }
 
 void OperandCast::restore(const std::vector<float>& memory) {
   for (const float amax : memory) {
+    if (recipe_->block_rule()) break;  // nothing but a count
     last_.resize(1);
     recipe_->step({&amax, 1}, last_);
   }
@@ -93,8 +104,14 @@ void OperandCast::find_scales(const Executor& execute, const Matrix& x, bool tra
   for (std::size_t i = 0; i < scales.size(); ++i) scale[i] = scales[i].scale, scale_inv[i] = scales[i].scale_inv;
 }
 
+bool OperandCast::simple() const {
+  const Plan& plan = recipe_->plan();
+  return plan.apply == Apply::multiply && plan.scope == Scope::none && plan.select == Select::none &&
+         plan.hadamard.size == 0 && plan.cast.rounding != Rounding::stochastic;
+}
+
 bool OperandCast::in_one_pass() const {
-  return recipe_ && recipe_->block_rule() && recipe_->plan().block.rows == 1 && recipe_->plan().block.cols > 0 &&
+  return recipe_ && recipe_->block_rule() && simple() && recipe_->plan().block.rows == 1 && recipe_->plan().block.cols > 0 &&
          simd::has_value_plan(recipe_->plan().format, recipe_->plan().cast);
 }
 
@@ -121,9 +138,10 @@ void OperandCast::cast(const Executor& execute, const Matrix& x, bool training, 
   const Plan& plan = recipe_->plan();
   const BlockGrid grid(x.rows, x.cols, plan.block);
   if (in_one_pass() && grid.cols % grid.block_cols == 0) return cast_in_one_pass(execute, x, out);
+  if (recipe_->block_rule() && !simple()) return cast_by_reference(x, training, out);
   std::vector<float> scale;
   find_scales(execute, x, training, scale, out.scale_inv);
-  const bool vector = simd::has_value_plan(plan.format, plan.cast);
+  const bool vector = simple() && simd::has_value_plan(plan.format, plan.cast);
   const simd::ValuePlan values = simd::value_plan(plan.format, plan.cast);
   const auto cast_values = simd::row_math().cast_values;
   for_pieces(execute, grid, [&](std::int64_t first, std::int64_t last) {
@@ -137,9 +155,23 @@ void OperandCast::cast(const Executor& execute, const Matrix& x, bool training, 
         continue;
       }
       for (std::int64_t c = 0; c < x.cols; ++c)
-        out.own.row(r)[c] = decode(plan.format, encode(plan.format, x.row(r)[c] * s[c / grid.block_cols], plan.cast));
+        out.own.row(r)[c] = decode(plan.format, quantize_element(plan.format, x.row(r)[c], s[c / grid.block_cols],
+                                                                 plan.cast, {}, plan.apply));
     }
   });
+}
+
+// Two-level scales, transforms, divisions, random bits: by the plain code of sim/.
+void OperandCast::cast_by_reference(const Matrix& x, bool training, CastOperand& out) {
+  const Plan& plan = recipe_->plan();
+  const BlockGrid grid(x.rows, x.cols, plan.block);
+  const std::uint64_t seed = memory_.size();
+  const TensorCodes codes = cast_tensor(plan, *recipe_->block_rule(), grid, false, {x.data(), at(x.size())}, -1.0f, seed);
+  out.scale_inv.clear();
+  for (const Scales& s : codes.scales) out.scale_inv.push_back(s.scale_inv);
+  const std::vector<float> values = decode_table(plan.format);
+  for (std::size_t i = 0; i < codes.codes.size(); ++i) out.own.values[i] = values[codes.codes[i]];
+  if (remembers_ && training) memory_.push_back(0.0f);
 }
 
 void OperandCast::cast_in_one_pass(const Executor& execute, const Matrix& x, CastOperand& out) const {

@@ -5,39 +5,21 @@
 #include <vector>
 
 #include "sim/recipe.hpp"
-#include "src/train/matrix.hpp"
+#include "src/train/cast_operand.hpp"
 
 namespace fp8scope::train {
-
-/// An operand of a product as it is multiplied: values, and scales that come in later.
-struct CastOperand {
-  std::int64_t rows = 0, k = 0;
-  std::int64_t row_stride = 0, k_stride = 1;  ///< of `values`
-  const float* values = nullptr;  ///< decoded codes; of unscaled operands the numbers themselves
-  Format format{};                ///< of the codes; fp32 or bf16 if unscaled
-  bool scaled = false;
-  BlockShape block;
-  ScaleOrder order = ScaleOrder::plain;
-  ScaleStorage storage = ScaleStorage::fp32;
-  std::vector<float> scale_inv;  ///< [blocks] if scaled
-  Matrix own;                    ///< the values, where they are not someone else's
-
-  /// What the operand stands for: own values times their scales.
-  ///
-  /// out  [rows, k], written
-  void dequantise(const Executor& execute, Matrix& out) const;
-};
 
 /// The cast of one operand of one linear layer, step after step: "fp32", "bf16" or a recipe.
 class OperandCast {
  public:
   /// rounded  what comes is in BF16 already
+  /// use      the product that it is cast for
   /// Throws as make_recipe().
-  OperandCast(const std::string& spec, Role role, bool rounded = false);
+  OperandCast(const std::string& spec, Role role, bool rounded = false, Gemm use = Gemm::unknown);
 
   bool scaled() const { return recipe_ != nullptr; }
   /// One scale or none: the codes of the transpose are the codes, turned.
-  bool turns() const { return !recipe_ || recipe_->plan().block == BlockShape{}; }
+  bool turns() const { return !recipe_ || (recipe_->plan().block == BlockShape{} && simple()); }
 
   /// x as it is multiplied. In training a recipe with a memory remembers the step; else it casts as at
   /// the last step of training.
@@ -49,14 +31,18 @@ class OperandCast {
   /// scratch  holds the transpose where the cast needs a pass of its own over it
   void cast_transpose(const Executor& execute, const Matrix& x, bool training, Matrix& scratch, CastOperand& out);
 
-  /// Whether the recipe scales by earlier steps.
+  /// Whether the recipe scales by earlier steps, or draws other random bits in each.
   bool remembers() const { return remembers_; }
-  /// Amaxes that a recipe with a memory has been given, in order: its whole state.
+  /// Amaxes that a recipe with a memory has been given, in order: its whole state. Of a recipe that draws
+  /// random bits one number a step.
   const std::vector<float>& memory() const { return memory_; }
   /// Brings a new recipe to the state that memory() describes.
   void restore(const std::vector<float>& memory);
 
  private:
+  /// Whether the cast is a product with a scale for each block and no more.
+  bool simple() const;
+  void cast_by_reference(const Matrix& x, bool training, CastOperand& out);
   /// Whether amax, scale and cast of some rows can be done while they are in the cache.
   bool in_one_pass() const;
   void describe(std::int64_t rows, std::int64_t k, CastOperand& out) const;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "src/train/operand.hpp"
+#include "src/train/cast_operand.hpp"
 #include "src/train/precision.hpp"
 
 namespace fp8scope::train {
