@@ -97,7 +97,10 @@ int train_run(const Options& options, const Args& args, RunConfig run, const Cor
   const auto recorder = make_recorder(options, run.optimizer.steps);
   const auto output = options.text("output"), checkpoint = options.text("checkpoint");
   for (const auto& file : {output, checkpoint, options.text("record")})
-    if (file) require_other_file(*file, corpus_path(options));
+    if (file) {
+      require_other_file(*file, corpus_path(options));
+      const OutputFile writable(*file);  // a folder that is not there shows now, not after the run
+    }
   Trainer trainer(run, corpus, execute);
   if (checkpoint && std::filesystem::exists(*checkpoint)) trainer.load(*checkpoint);
   run_steps(trainer, recorder.get(), options);

@@ -131,7 +131,7 @@ TEST_F(Program, GoesOnAfterAKillBitForBit) {
   const std::string goes_on = arguments + "--checkpoint " + path("state") + " --checkpoint-every 40 -o " + path("killed.h5");
   // Killed without warning, several times, wherever it is.
   int kills = 0;
-  for (; kills < 100; ++kills) {
+  for (; kills < 30; ++kills) {
     const Outcome outcome = run_command("timeout -s KILL 0." + std::to_string(3 + kills % 7) + " '" FP8SCOPE_BINARY
                                         "' train -m tiny --corpus " + path("text") +
                                         " --no-progress -j1 --validate-every 20 --warmup 10 " + goes_on);
@@ -145,7 +145,7 @@ TEST_F(Program, GoesOnAfterAKillBitForBit) {
 TEST_F(Program, StopsGentlyWhenAsked) {
   const std::string words = " --steps 100000 --checkpoint " + path("state") + " --checkpoint-every 0";
   small_corpus(path("text"));
-  const Outcome outcome = run_command("timeout -s INT 1 '" FP8SCOPE_BINARY "' train -m tiny --corpus " + path("text") +
+  const Outcome outcome = run_command("timeout -s INT 3 '" FP8SCOPE_BINARY "' train -m tiny --corpus " + path("text") +
                                       " --no-progress -j1" + words + "; exit $?");
   EXPECT_NE(outcome.err.find("the same command goes on"), std::string::npos) << outcome.err;
   EXPECT_GT(bytes_of(path("state")).size(), 0u);
