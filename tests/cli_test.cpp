@@ -94,7 +94,10 @@ TEST(RecipesCommand, PrintsTheRowsTheKeysARecordAndTheDocs) {
   EXPECT_NE(fp8scope("recipes --keys").out.find("scale.pow2"), std::string::npos);
   EXPECT_NE(fp8scope("recipes dsv3:scales=ue8m0").out.find("128x128"), std::string::npos);
   EXPECT_NE(fp8scope("recipes dsv3 --toml").out.find("rule = \"quotient\""), std::string::npos);
-  EXPECT_EQ(fp8scope("recipes --docs").out, read_file(FP8SCOPE_SOURCE "/notebooks-data/docs/recipes.md"));
+  for (const std::string command : {"recipes", "formats", "models"})
+    EXPECT_EQ(fp8scope(command + " --docs").out,
+              read_file(std::string(FP8SCOPE_SOURCE) + "/notebooks-data/docs/" + command + ".md"))
+        << "make it again: fp8scope " << command << " --docs > notebooks-data/docs/" << command << ".md";
   EXPECT_EQ(fp8scope("recipes --toml").code, 2);
 }
 
