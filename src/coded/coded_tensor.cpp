@@ -211,6 +211,11 @@ CodedTensor read_coded(const std::string& path, const CodedNames& names) {
     t.x_turned = true;
   }
   place_scales(read_scales(root, names, t), names, t);
+  if (t.scale_codes && *t.scale_codes != e8m0 && t.scales_name == "scale_inv_codes" && root.has("scale_inv")) {
+    // The codes lie below a factor of the tensor; what they stand for together is beside them.
+    const auto factors = root.dataset("scale_inv").values<float>();
+    if (factors.size() == t.factors.size()) t.factors = factors;
+  }
   return t;
 }
 

@@ -169,7 +169,12 @@ Identity identify(const CodedTensor& dump, const IdentifyOptions& options) {
   for (const Match& match : named)
     if (match.exact()) exact.push_back(match);
   on_all_rows(exact);
-  for (const Match& match : exact) (match.exact() ? identity.exact : nearest).push_back(match);
+  const auto listed = [&](const Match& match) {  // the type of x may make two casts of one recipe
+    return std::ranges::any_of(identity.exact, [&](const Match& m) { return m.suspect.spec == match.suspect.spec; });
+  };
+  for (const Match& match : exact)
+    if (!match.exact()) nearest.push_back(match);
+    else if (!listed(match)) identity.exact.push_back(match);
   for (const Match& match : named)
     if (!match.exact() && nearest.size() < options.nearest && another_name(nearest, match)) nearest.push_back(match);
   on_all_rows(nearest);
