@@ -111,6 +111,7 @@ INSTANTIATE_TEST_SUITE_P(
         Attack{"NotJson", "{'L/x'", 0, {"not JSON"}},
         Attack{"NotAnObject", "[1]", 0, {"begin with '{'"}},
         Attack{"TextAfterTheObject", "{} x", 0, {"not JSON"}},
+        Attack{"TextAfterANul", "{" + tensor("L/x", "F32", "1", 0, 4) + "}" + std::string(1, '\0') + "garbage", 4, {"NUL byte"}},
         Attack{"NotUtf8", "{\"L\xff\":{}}", 0, {"not JSON"}},
         Attack{"NulInAName", "{\"L\\u0000\":{}}", 0, {"NUL"}},
         Attack{"LongName", "{\"" + std::string(2000, 'a') + "\":{}}", 0, {"1 KiB"}}),

@@ -59,7 +59,12 @@ def main():
     wrong = compared = 0
     for trace in sorted(pathlib.Path(sys.argv[1]).glob("*.h5")):
         source = next(p for p in trace.parent.glob(trace.stem + ".*") if p.suffix != ".h5")
-        there = [rows(a).astype("f4") for _, a in arrays(source)]
+        try:
+            there = [rows(a).astype("f4") for _, a in arrays(source)]
+        except Exception as error:  # what is no file for them must be none for us
+            wrong += 1
+            print(f"{source}: was imported, but is refused here: {error}")
+            continue
         for got in traced(trace):
             compared += 1
             got = np.asarray(got, "f4")

@@ -224,6 +224,9 @@ SafetensorsHeader read_safetensors(const ByteSource& file) {
   const std::string json = file.text(8, static_cast<std::size_t>(length));
   if (!json.starts_with('{'))
     throw DataError(file.where() + ": is not a .safetensors file: its header does not begin with '{'");
+  // The JSON library takes a NUL for the end of its input, and would not see what follows.
+  if (json.find('\0') != std::string::npos)
+    throw DataError(file.where() + ": the header holds a NUL byte; the file is damaged, write it again");
   HeaderReader reader(file.where());
   nlohmann::json::sax_parse(json, &reader);
   SafetensorsHeader header = reader.take();

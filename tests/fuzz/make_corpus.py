@@ -42,6 +42,7 @@ def write_safetensors():
     put("safetensors", "overflow", safetensors({"a": entry("F32", [1 << 40, 1 << 40], 0, 8)}, bytes(8)))
     put("safetensors", "duplicate", safetensors(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
                                                 b'"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', bytes(4)))
+    put("safetensors", "after_nul", safetensors(json.dumps({"a": entry("F32", [1], 0, 4)}).encode() + b"\0garbage", bytes(4)))
     put("safetensors", "negative", safetensors({"a": entry("F32", [-1], 0, -4)}))
     put("safetensors", "deep", safetensors(b"{" + b'"a":[' * 50))
     put("safetensors", "huge_header", safetensors({}, length=1 << 62))
