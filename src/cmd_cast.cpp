@@ -8,6 +8,7 @@
 #include "sim/names.hpp"
 #include "sim/philox.hpp"
 #include "sim/quantize.hpp"
+#include "sim/tensor_cast.hpp"
 #include "src/array.hpp"
 #include "src/cast_pass.hpp"
 #include "src/cast_policy.hpp"
@@ -23,11 +24,12 @@ namespace fp8scope {
 namespace {
 
 RequestedCast read_request(const Options& options, const std::string& dtype) {
-  const TensorKind kind{by_name(roles, options.text_or("role", "activation"), "--role").role, input_format(dtype)};
+  const TensorKind kind{by_name(roles, options.text_or("role", "activation"), "--role").role, input_format(dtype),
+                        by_name(gemm_uses, options.text_or("gemm", ""), "--gemm").gemm};
   RequestedCast request = request_cast(options.text_or("recipe", "none"), options.text("format"), kind);
   CastRule& rule = request.cast.plan.cast;
-  rule.rounding = by_name(roundings, options.text_or("rounding", "nearest-even"), "--rounding").rounding;
-  rule.overflow = overflow_by_name(options.text_or("overflow", "saturate"));
+  if (const auto name = options.text("rounding")) rule.rounding = by_name(roundings, *name, "--rounding").rounding;
+  if (const auto name = options.text("overflow")) rule.overflow = overflow_by_name(*name);
   set_policies(rule, options.list("policy"));
   request.cast.seed = options.number_or("seed", 0);
   return request;
@@ -37,17 +39,26 @@ RequestedCast read_request(const Options& options, const std::string& dtype) {
 class CastWriter {
  public:
   CastWriter(const std::string& path, const ArrayReader& input, const TensorCast& cast, const std::string& recipe,
-             const std::string& name)
-      : file_(path), cast_(cast), grid_(input.rows(), input.cols(), cast.block) {
+             const std::string& name, float whole_amax)
+      : file_(path), cast_(cast), grid_(input.rows(), input.cols(), cast.block), whole_amax_(whole_amax) {
     const Format& format = cast_.plan.format;
     codes_ = file_.add_codes("codes", format, input.shape(), "codes of the elements");
     scale_inv_ = file_.add_floats("scale_inv", {grid_.down(), grid_.across()}, "1",
                                   "dequantise factor of each block");
     file_.set(scale_inv_, "block", block_name(cast_.block));
     dequantized_ = file_.add_floats("dequantized", input.shape(), "1", "decode(code) * scale_inv");
-    if (cast_.plan.storage == ScaleStorage::e8m0)
-      scale_codes_ = file_.add_codes("scale_inv_codes", e8m0, {grid_.down(), grid_.across()},
+    const ScaleStorage storage = cast_.plan.storage;
+    if (storage == ScaleStorage::e8m0 || storage == ScaleStorage::e4m3)
+      scale_codes_ = file_.add_codes("scale_inv_codes", storage == ScaleStorage::e8m0 ? e8m0 : e4m3,
+                                     {grid_.down(), grid_.across()},
                                      "dequantise factor of each block as the recipe stores it");
+    if (cast_.plan.scope == Scope::tensor)
+      file_.write_rows(file_.add_floats("tensor_amax", {1}, "1", "amax that the factor above the blocks comes from"), 0,
+                       1, &whole_amax);
+    if (cast_.plan.scope == Scope::row)
+      row_amax_ = file_.add_floats("row_amax", {input.rows()}, "1", "amax that the factor above a row's blocks comes from");
+    if (cast_.plan.hadamard.size > 0)
+      file_.set_root("hadamard", "codes and dequantized are those of the transformed array");
     file_.set_root("recipe", recipe);
     file_.set_root("format", format_name(format));
     file_.set_root("input", name);
@@ -56,8 +67,9 @@ class CastWriter {
   /// Rows [first, first + count), whole blocks but at the end.  x [count, cols]
   void write(std::int64_t first, std::int64_t count, const float* x) {
     const BlockGrid panel(count, grid_.cols, {grid_.block_rows, grid_.block_cols});
+    if (!cast_.given && cast_.plan.format.bits() <= 16) return write_cast(first, panel, x);
     std::vector<Scales> scales(panel.blocks(), cast_.scales);
-    if (!cast_.given && cast_.block != BlockShape{}) {
+    if (!cast_.given && cast_.block != BlockShape{}) {  // a format wider than codes of cast_tensor()
       std::vector<float> amaxes(panel.blocks());
       block_amax(cast_.plan.amax_rule, panel, {x, static_cast<std::size_t>(panel.size())}, amaxes);
       std::ranges::transform(amaxes, scales.begin(), [&](float a) { return block_scales(*cast_.rule, a); });
@@ -72,7 +84,7 @@ class CastWriter {
         const RandomBits random = draws_bits(plan.cast.rounding)
                                       ? random_bits(cast_.seed, first * panel.cols + i)
                                       : RandomBits{};
-        codes[i] = quantize_element(plan.format, x[i], s.scale, plan.cast, random);
+        codes[i] = quantize_element(plan.format, x[i], s.scale, plan.cast, random, plan.apply);
         values[i] = decode(plan.format, codes[i]) * s.scale_inv;
       }
     });
@@ -84,6 +96,20 @@ class CastWriter {
   void commit() { file_.commit(); }
 
  private:
+  void write_cast(std::int64_t first, const BlockGrid& panel, const float* x) {
+    const Plan& plan = cast_.plan;
+    const TensorCodes cast = cast_tensor(plan, *cast_.rule, panel, false, {x, static_cast<std::size_t>(panel.size())},
+                                         whole_amax_, cast_.seed, static_cast<std::uint64_t>(first * panel.cols));
+    write_codes(codes_, plan.format, first, panel.rows, {cast.codes.begin(), cast.codes.end()});
+    file_.write_rows(dequantized_, first, panel.rows, tensor_values(plan, panel, cast).data());
+    if (row_amax_ >= 0) file_.write_rows(row_amax_, first, panel.rows, cast.factor_amax.data());
+    if (grid_.block_rows >= grid_.rows && first > 0) return;
+    std::vector<float> factors;
+    for (const Scales& s : cast.scales) factors.push_back(s.scale_inv);
+    file_.write_rows(scale_inv_, first / grid_.block_rows, panel.down(), factors.data());
+    if (scale_codes_ >= 0) write_codes(scale_codes_, e8m0, first / grid_.block_rows, panel.down(), cast.stored);
+  }
+
   void write_codes(int array, const Format& f, std::int64_t first, std::int64_t count,
                    const std::vector<std::uint32_t>& codes) {
     const auto narrow = [&]<class T>(T) {
@@ -106,7 +132,8 @@ class CastWriter {
   ArrayFile file_;
   TensorCast cast_;
   BlockGrid grid_;
-  int codes_ = -1, scale_inv_ = -1, dequantized_ = -1, scale_codes_ = -1;
+  float whole_amax_;
+  int codes_ = -1, scale_inv_ = -1, dequantized_ = -1, scale_codes_ = -1, row_amax_ = -1;
 };
 
 void for_each_panel(const ArrayReader& input, std::int64_t step, std::uint64_t max_memory, const auto& visit) {
@@ -146,8 +173,9 @@ int run_cast(const Args& args) {
   options.add("recipe,r", "NAME[:KEY=VALUE...]", "scaling recipe; none (default) casts with scale 1");
   options.add("format,f", "NAME", "element format, where the recipe's is not wanted");
   options.add("role", "NAME", "what the tensor is: activation (default), weight, gradient");
-  options.add("rounding", "NAME", "nearest-even (default), nearest-away, nearest-zero, toward-zero, up, down, to-odd, stochastic");
-  options.add("overflow", "NAME", "saturate (default) or special: infinity or NaN");
+  options.add("gemm", "NAME", "product that it is cast for, where the recipe distinguishes: fprop, dgrad, wgrad");
+  options.add("rounding", "NAME", "unless the recipe's is wanted: nearest-even, nearest-away, nearest-zero, toward-zero, up, down, to-odd, stochastic");
+  options.add("overflow", "NAME", "unless the recipe's is wanted: saturate, or special: infinity or NaN");
   options.add("policy", "A,B,...", "what becomes of NaN, infinity and bad scales: nvidia (default), ml_dtypes, "
                                    "inf=max|special, nan=all_ones|all_ones_signed|quiet_signed, "
                                    "no_nan=max|sign_bit_flip, negative_scale=magnitude|nan|lowest, "
@@ -183,9 +211,13 @@ int run_cast(const Args& args) {
                                 name, facts.moments().nans, facts.moments().infs));
 
   CastPass pass(facts, {job.cast}, -1.0f);
+  if (pass.needs_preparation())
+    for_each_panel(*input, step, max_memory,
+                   [&](std::int64_t first, std::int64_t count, const float* x) { pass.prepare(first, count, x); });
+  const float whole_amax = pass.whole_amax(0);
   job.cast = pass.casts()[0];
-  if (job.cast.block == BlockShape{}) job.cast.given = true;
-  CastWriter writer(output, *input, job.cast, recipe, array_file(name));
+  if (job.cast.block == BlockShape{} && job.cast.plan.hadamard.size == 0) job.cast.given = true;
+  CastWriter writer(output, *input, job.cast, recipe, array_file(name), whole_amax);
   for_each_panel(*input, step, max_memory, [&](std::int64_t first, std::int64_t count, const float* x) {
     writer.write(first, count, x);
     pass.add(first, count, x);

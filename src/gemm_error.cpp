@@ -74,7 +74,9 @@ CastOperand cast_operand(const GemmOperand& operand) {
     if (amaxes.size() == 1 && operand.whole_amax >= 0.0f) amaxes[0] = operand.whole_amax;
     std::ranges::transform(amaxes, scales.begin(), [&](float a) { return block_scales(*operand.cast.rule, a); });
   } else if (!operand.cast.given) {
-    TensorCodes cast = cast_tensor(plan, *operand.cast.rule, grid, false, source, operand.whole_amax, operand.cast.seed);
+    // An amax from elsewhere is that of the tensor before a transform.
+    const float whole = plan.hadamard.size == 0 ? operand.whole_amax : -1.0f;
+    TensorCodes cast = cast_tensor(plan, *operand.cast.rule, grid, false, source, whole, operand.cast.seed);
     out.codes = std::move(cast.codes);
     scales = std::move(cast.scales);
   } else if (!wide) {
@@ -92,6 +94,8 @@ CastOperand cast_operand(const GemmOperand& operand) {
       const std::uint32_t code = wide ? out.wide_codes[i] : out.codes[i];
       out.values.push_back(static_cast<double>(decode(plan.format, code)) * s.scale_inv);
     }
+  for (std::size_t i = 0; plan.hadamard.size > 0 && i + 16 <= out.values.size(); i += 16)
+    inverse_hadamard16(plan.hadamard, out.values.data() + i);
   return out;
 }
 
@@ -118,6 +122,8 @@ ScaledGemmOptions gemm_options(const GemmRequest& request, const GemmOperand& a,
 GemmError measure_gemm(const GemmOperand& a, const GemmOperand& b, const GemmRequest& request,
                        std::span<const float> c, std::span<float> d, const Executor& execute) {
   const ScaledGemmOptions options = gemm_options(request, a, b);
+  if (a.cast.plan.hadamard != b.cast.plan.hadamard)
+    throw std::invalid_argument("only one of the operands is Hadamard transformed: their product means nothing");
   const CastOperand left = cast_operand(a), right = cast_operand(b);
   scaled_gemm(left.matrix(a), right.matrix(b), options, {}, d, execute);
   const std::vector<float> unit(d.begin(), d.end());

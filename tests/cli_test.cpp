@@ -86,11 +86,16 @@ TEST(CommandLine, RemovesWhatItHasHalfWrittenWhenInterrupted) {
   EXPECT_EQ(folder.files(), 2u);
 }
 
-TEST(RecipesCommand, PrintsTheTableThatStandsInTheReadme) {
-  const Outcome outcome = fp8scope("recipes --md");
-  EXPECT_EQ(outcome.code, 0);
-  EXPECT_NE(read_file(FP8SCOPE_SOURCE "/README.md").find(outcome.out), std::string::npos)
-      << "put this into README.md:\n" << outcome.out;
+TEST(RecipesCommand, PrintsTheRowsTheKeysARecordAndTheDocs) {
+  const Outcome all = fp8scope("recipes");
+  EXPECT_EQ(all.code, 0);
+  for (const char* word : {"te_delayed", "te_nvfp4", "torchao_mx", "golden", "paper"})
+    EXPECT_NE(all.out.find(word), std::string::npos) << word;
+  EXPECT_NE(fp8scope("recipes --keys").out.find("scale.pow2"), std::string::npos);
+  EXPECT_NE(fp8scope("recipes dsv3:scales=ue8m0").out.find("128x128"), std::string::npos);
+  EXPECT_NE(fp8scope("recipes dsv3 --toml").out.find("rule = \"quotient\""), std::string::npos);
+  EXPECT_EQ(fp8scope("recipes --docs").out, read_file(FP8SCOPE_SOURCE "/notebooks-data/docs/recipes.md"));
+  EXPECT_EQ(fp8scope("recipes --toml").code, 2);
 }
 
 TEST(ReplayCommand, PrintsATableWithTheRecipesAsRows) {
