@@ -6,6 +6,7 @@
 
 #include "sim/amax.hpp"
 #include "sim/quantize.hpp"
+#include "sim/recipes/codec.hpp"
 #include "sim/simd/isa.hpp"
 #include "src/gemm_error.hpp"
 #include "src/requested_cast.hpp"
@@ -147,6 +148,8 @@ TEST(Exchange, AveragesGradientsOfRanks) {
     EXPECT_NEAR(count.bytes, 3 * 2.0 * 2.0 / 3.0 * 1000 * each, 64.0);
   }
 }
+
+void expand_to_fp8(float* x, std::size_t n) { codec_values(Codec::coat_expand, {x, n}, {x, n}); }
 
 TEST(Moments, InFp8KeepTheirSizeOverManyBinades) {
   std::vector<float> x;

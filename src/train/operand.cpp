@@ -9,6 +9,7 @@
 #include "sim/code_table.hpp"
 #include "sim/operand.hpp"
 #include "sim/quantize.hpp"
+#include "sim/recipes/codec.hpp"
 #include "sim/simd/cast.hpp"
 #include "sim/simd/row_math.hpp"
 #include "sim/tensor_cast.hpp"
@@ -106,7 +107,7 @@ void OperandCast::find_scales(const Executor& execute, const Matrix& x, bool tra
 
 bool OperandCast::simple() const {
   const Plan& plan = recipe_->plan();
-  return plan.apply == Apply::multiply && plan.scope == Scope::none && plan.select == Select::none &&
+  return plan.codec == Codec::none && plan.apply == Apply::multiply && plan.scope == Scope::none && plan.select == Select::none &&
          plan.hadamard.size == 0 && plan.cast.rounding != Rounding::stochastic;
 }
 
@@ -138,6 +139,7 @@ void OperandCast::cast(const Executor& execute, const Matrix& x, bool training, 
   const Plan& plan = recipe_->plan();
   const BlockGrid grid(x.rows, x.cols, plan.block);
   if (in_one_pass() && grid.cols % grid.block_cols == 0) return cast_in_one_pass(execute, x, out);
+  if (plan.codec != Codec::none) return cast_by_codec(execute, x, out);
   if (recipe_->block_rule() && !simple()) return cast_by_reference(x, training, out);
   std::vector<float> scale;
   find_scales(execute, x, training, scale, out.scale_inv);
@@ -158,6 +160,20 @@ void OperandCast::cast(const Executor& execute, const Matrix& x, bool training, 
         out.own.row(r)[c] = decode(plan.format, quantize_element(plan.format, x.row(r)[c], s[c / grid.block_cols],
                                                                  plan.cast, {}, plan.apply));
     }
+  });
+}
+
+// Elements that are no codes of a format times a scale: their values are multiplied as they are.
+void OperandCast::cast_by_codec(const Executor& execute, const Matrix& x, CastOperand& out) const {
+  const BlockGrid grid(x.rows, x.cols, recipe_->plan().block);
+  if (grid.block_rows != 1) throw UsageError("a training run takes codecs on tiles of one row only");
+  out.scaled = false, out.format = fp32;
+  for_rows(execute, x.rows, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t r = first; r < last; ++r)
+      for (std::int64_t c = 0; c < x.cols; c += grid.block_cols) {
+        const std::size_t n = at(std::min(grid.block_cols, x.cols - c));
+        codec_values(recipe_->plan().codec, {x.row(r) + c, n}, {out.own.row(r) + c, n});
+      }
   });
 }
 

@@ -43,6 +43,7 @@ class OperandCast {
   /// Whether the cast is a product with a scale for each block and no more.
   bool simple() const;
   void cast_by_reference(const Matrix& x, bool training, CastOperand& out);
+  void cast_by_codec(const Executor& execute, const Matrix& x, CastOperand& out) const;
   /// Whether amax, scale and cast of some rows can be done while they are in the cache.
   bool in_one_pass() const;
   void describe(std::int64_t rows, std::int64_t k, CastOperand& out) const;

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
-#include "sim/convert.hpp"
+#include "sim/recipes/codec.hpp"
 #include "sim/simd/row_math.hpp"
 #include "src/train/stable_math.hpp"
 
@@ -35,7 +36,10 @@ double sum_of_squares(const Executor& execute, const std::vector<float>& x) {
 
 void round_moments(const std::string& format, float* x, std::size_t n) {
   if (format == "bf16") return simd::row_math().round_bf16(x, n, x);
-  for (std::size_t i = 0; format == "fp8" && i < n; i += group) expand_to_fp8(x + i, std::min(group, n - i));
+  for (std::size_t i = 0; format == "fp8" && i < n; i += group) {
+    const std::span<float> some(x + i, std::min(group, n - i));
+    codec_values(Codec::coat_expand, some, some);
+  }
 }
 
 /// b^n by multiplications.
@@ -91,32 +95,6 @@ void Optimizer::round_state(const Executor& execute, Parameters& p) {
 double Optimizer::moment_bytes(const std::string& format, double n) {
   if (format == "fp8") return 2.0 * n * (1.0 + 12.0 / group);  // a scale, g and k in binary32 a group
   return (format == "bf16" ? 4.0 : 8.0) * n;
-}
-
-void expand_to_fp8(float* x, std::size_t n) {
-  double most = 0.0, least = 0.0;
-  for (std::size_t i = 0; i < n; ++i) {
-    const double a = std::fabs(x[i]);
-    if (!(a < 1e38)) return;  // infinite or NaN: nothing to keep
-    most = std::max(most, a);
-    if (a > 0.0 && (least == 0.0 || a < least)) least = a;
-  }
-  if (most == 0.0) return;
-  most += 1e-30, least += 1e-30;
-  const double range = stable_log2(most / least);
-  constexpr double format_range = 16.614709844115207;  // log2(448^2 / 2)
-  const double wanted = range > 0.0 ? std::floor(16.0 * format_range / range) / 16.0 : 16.0;
-  const double k = std::clamp(wanted, 1.0 / 16.0, 16.0);
-  const double g = std::sqrt(most) * std::sqrt(least);
-  const auto power_of = [](double base, double exponent) { return stable_exp(exponent * stable_log(base)); };
-  const double scale = power_of(most / g, k) / 448.0;
-  for (std::size_t i = 0; i < n; ++i) {
-    if (x[i] == 0.0f) continue;
-    const double y = power_of(std::fabs(static_cast<double>(x[i])) / g, k);
-    const double q = decode(e4m3, encode(e4m3, static_cast<float>(y / scale)));
-    const double value = q == 0.0 ? 0.0 : power_of(q * scale, 1.0 / k) * g;
-    x[i] = static_cast<float>(std::copysign(value, static_cast<double>(x[i])));
-  }
 }
 
 }  // namespace fp8scope::train

@@ -42,9 +42,4 @@ class Optimizer {
   std::vector<float> m_, v_;
 };
 
-/// A group of up to 128 numbers as E4M3 with its range expanded: y = (|x|/g)^k fills the format, with
-/// g = sqrt(max min) and k from max/min; x becomes what the codes stand for. Powers in binary64.
-/// Source: COAT (arXiv:2410.19313), as its code computes k; k is kept within [1/16, 16].
-void expand_to_fp8(float* x, std::size_t n);
-
 }  // namespace fp8scope::train

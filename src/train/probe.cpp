@@ -13,7 +13,9 @@ namespace fp8scope::train {
 namespace {
 
 /// One change of precision. `against` is the variant that the error is measured from; its size is that
-/// of the binary32 gradient in every case.
+/// of the binary32 gradient in every case. What comes before a cast to 8 bits is measured from binary32:
+/// a change of a millionth there moves values across rounding edges, and two such runs differ by as much
+/// as either does from binary32.
 struct Variant {
   std::string_view name, cause, mode, settings, against = "fp32";
   bool experts = false;       ///< only where the model has experts
@@ -39,12 +41,11 @@ constexpr Variant table[] = {
     {"dsv3_w", "operand", "dsv3", "cast=w"},
     {"dsv3_dy", "operand", "dsv3", "cast=dy"},
     {"dsv3_dgrad_128x128", "blocks of gradients in dgrad", "dsv3", "dgrad=dsv3:amax_floor=1e-30:block=128x128"},
-    {"dsv3_hopper", "accumulator, promoted every 128", "dsv3", "accumulator=hopper_wgmma", "dsv3"},
-    {"dsv3_blackwell", "accumulator, promoted every 128", "dsv3", "accumulator=blackwell_tcgen05", "dsv3"},
-    {"te_current_hopper", "accumulator, never promoted", "te_current", "accumulator=hopper_wgmma promote=none", "te_current"},
-    {"te_current_hopper_128", "accumulator, promoted every 128", "te_current", "accumulator=hopper_wgmma promote=128",
-     "te_current"},
-    {"linear_cache_pow2", "kept inputs", "dsv3", "linear_cache=fp8", "dsv3"},
+    {"dsv3_hopper", "accumulator, promoted every 128", "dsv3", "accumulator=hopper_wgmma"},
+    {"dsv3_blackwell", "accumulator, promoted every 128", "dsv3", "accumulator=blackwell_tcgen05"},
+    {"te_current_hopper", "accumulator, never promoted", "te_current", "accumulator=hopper_wgmma promote=none"},
+    {"te_current_hopper_128", "accumulator, promoted every 128", "te_current", "accumulator=hopper_wgmma promote=128"},
+    {"linear_cache_pow2", "kept inputs", "te_block", "linear_cache=fp8", "te_block"},
     {"linear_cache_fp32", "kept inputs", "dsv3", "linear_cache=fp8 cache_scales=fp32", "dsv3"},
     {"attention_cache_e5m6", "kept inputs", "bf16", "attention_cache=e5m6", "bf16"},
     {"attention_cache_fp8", "kept inputs", "bf16", "attention_cache=fp8", "bf16"},
@@ -52,10 +53,10 @@ constexpr Variant table[] = {
     {"swiglu_recompute", "kept inputs", "bf16", "swiglu_cache=recompute", "bf16"},
     {"residual_bf16", "residual stream", "bf16", "residual=bf16", "bf16"},
     {"norms_bf16", "kept high", "bf16", "norms=bf16", "bf16"},
-    {"embedding_fp8", "kept high", "dsv3", "embedding=dsv3:amax_floor=1e-30", "dsv3"},
-    {"head_fp8", "kept high", "dsv3", "head=dsv3:amax_floor=1e-30", "dsv3"},
-    {"attention_fp8", "kept high", "dsv3", "attention=dsv3:amax_floor=1e-30", "dsv3"},
-    {"gate_fp8", "kept high", "dsv3", "gate=dsv3:amax_floor=1e-30", "dsv3", true},
+    {"embedding_fp8", "kept high", "bf16", "embedding=dsv3:amax_floor=1e-30", "bf16"},
+    {"head_fp8", "kept high", "bf16", "head=dsv3:amax_floor=1e-30", "bf16"},
+    {"attention_fp8", "kept high", "bf16", "attention=dsv3:amax_floor=1e-30", "bf16"},
+    {"gate_fp8", "kept high", "bf16", "gate=dsv3:amax_floor=1e-30", "bf16", true},
     {"dispatch_fp8", "exchange", "bf16", "dispatch=fp8", "bf16", true},
     {"combine_fp8", "exchange", "bf16", "combine=fp8", "bf16", true},
     {"master_bf16", "optimizer", "bf16", "master=bf16", "bf16"},
