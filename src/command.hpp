@@ -31,5 +31,7 @@ int run_recipes(const Args&);
 int run_replay(const Args&);
 int run_trace(const Args&);
 int run_export(const Args&);
+int run_sweep(const Args&);
+int run_merge(const Args&);
 
 }  // namespace fp8scope

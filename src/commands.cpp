@@ -16,6 +16,8 @@ constexpr Command table[] = {
     {"validate", "recorded words of a matrix unit or a kernel against a model", run_validate},
     {"trace", "list, describe or verify a recorded trace", run_trace},
     {"export", "a table of a result file as csv, json, md or text", run_export},
+    {"sweep", "every combination of a specification over a trace; resumable, in parts on many machines", run_sweep},
+    {"merge", "publish what the parts of a sweep have done", run_merge},
     {"bench", "speeds against ceilings measured in the same run", run_bench},
 };
 

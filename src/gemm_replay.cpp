@@ -63,7 +63,7 @@ class GemmReplay {
     of_gemm.gemms = pair.gemm;
     Plans plans;
     plans.refused.resize(options_.recipes.size());
-    const TakeRefusal note = [&](std::size_t, std::size_t recipe, const std::string& why) {
+    const TakeRefusal note = [&](std::size_t, std::size_t recipe, const std::string&, const std::string& why) {
       if (plans.refused[recipe].empty()) plans.refused[recipe] = why;
     };
     const TakeRefusal refused = control_.finished ? note : TakeRefusal();
@@ -91,6 +91,9 @@ class GemmReplay {
           if (!left) left = read(pair.a, step, pair.gemm), right = read(pair.b, step, pair.gemm);
           why = run_recipe(pair, step, r, *plans, *left, *right, units);
         } catch (const DataError& error) {
+          if (!control_.finished) throw;
+          why = error.what();
+        } catch (const std::invalid_argument& error) {  // the unit does not multiply these formats
           if (!control_.finished) throw;
           why = error.what();
         }

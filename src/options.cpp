@@ -54,6 +54,10 @@ void Options::add(const char* name, const char* value_name, const char* help) {
   description_.add_options()(name, po::value<std::string>()->value_name(value_name), help);
 }
 
+void Options::add_list(const char* name, const char* value_name, const char* help) {
+  description_.add_options()(name, po::value<std::vector<std::string>>()->composing()->value_name(value_name), help);
+}
+
 void Options::flag(const char* name, const char* help) { description_.add_options()(name, help); }
 
 void Options::fail(const std::string& message) const {
@@ -102,6 +106,10 @@ std::string Options::required(const std::string& name) const {
 
 std::string Options::text_or(const std::string& name, std::string_view fallback) const {
   return text(name).value_or(std::string(fallback));
+}
+
+std::vector<std::string> Options::strings(const std::string& name) const {
+  return has(name) ? values_[name].as<std::vector<std::string>>() : std::vector<std::string>{};
 }
 
 std::vector<std::string> Options::list(const std::string& name) const {

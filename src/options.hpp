@@ -27,6 +27,8 @@ class Options {
   Options(std::string_view command, std::string_view positional);
 
   void add(const char* name, const char* value_name, const char* help);
+  /// An option that may be repeated; see strings().
+  void add_list(const char* name, const char* value_name, const char* help);
   void flag(const char* name, const char* help);
 
   /// False if --help was given (and printed). Throws UsageError on an unknown or repeated option, a
@@ -40,6 +42,8 @@ class Options {
   /// Throws UsageError if the option is missing.
   std::string required(const std::string& name) const;
   std::string text_or(const std::string& name, std::string_view fallback) const;
+  /// Every value of an option of add_list(), in order.
+  std::vector<std::string> strings(const std::string& name) const;
   /// Comma-separated list. Throws UsageError on an empty element.
   std::vector<std::string> list(const std::string& name) const;
   /// Decimal or 0x hexadecimal. Throws UsageError on a sign, a fraction, or overflow.

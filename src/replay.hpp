@@ -65,7 +65,9 @@ struct ReplayControl {
   std::function<void(const ReplayItem&, std::size_t batch)> measured;
   /// Takes a recipe that cannot be applied to a tensor, which is then left out, and a tensor of one step
   /// that cannot be read. Without them these are errors.
-  std::function<void(std::size_t tensor, std::size_t recipe, const std::string& why)> refused;
+  std::function<void(std::size_t tensor, std::size_t recipe, const std::string& gemm,
+                     const std::string& why)>
+      refused;
   std::function<void(std::size_t tensor, std::size_t step, const std::string& why)> unreadable;
   /// True: start nothing more, finish what was started.
   std::function<bool()> stop;

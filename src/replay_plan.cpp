@@ -112,7 +112,7 @@ TensorPlan plan_tensor(const ReplayInput& input, const ReplayOptions& options, s
             fmt::format("{}: {}: recipe {}", input.where, info.name(), options.recipes[r]));
       } catch (const DataError& error) {
         if (!refused) throw;
-        refused(tensor, r, error.what());
+        refused(tensor, r, use.gemm, error.what());
         continue;
       }
       plan.by_column |= block.rows == 0 && block.cols != 0;

@@ -18,7 +18,8 @@ struct TensorPlan {
 };
 
 /// Takes a recipe that cannot be applied to a tensor; see ReplayControl.
-using TakeRefusal = std::function<void(std::size_t tensor, std::size_t recipe, const std::string& why)>;
+using TakeRefusal =
+    std::function<void(std::size_t tensor, std::size_t recipe, const std::string& gemm, const std::string& why)>;
 
 /// Decides every cast of a tensor and runs the delayed recipes through the history.
 TensorPlan plan_tensor(const ReplayInput& input, const ReplayOptions& options, std::size_t tensor,
