@@ -181,6 +181,7 @@ void Dataset::require_data() const {
 }
 
 void Dataset::read(const Shape& start, const Shape& count, void* out) const {
+  prepare();  // HDF5 prints errors until each thread tells it not to
   if (type_bytes(type_) == 0) throw DataError(fmt::format("{}: holds no numbers", where()));
   if (element_count(count) == 0) return;
   const Selection selection(id(), start, count, where());

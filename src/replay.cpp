@@ -7,7 +7,9 @@
 #include <tbb/task_arena.h>
 
 #include <algorithm>
+#include <atomic>
 #include <deque>
+#include <exception>
 #include <mutex>
 #include <numeric>
 
@@ -58,37 +60,57 @@ class Replay {
   void run(const std::function<void(const ReplayItem&)>& take) {
     std::size_t next = 0;
     const auto read = [&](tbb::flow_control& control) -> Job* {
-      for (; next < items_.size() && !(control_.stop && control_.stop()); ++next)
-        if (Job* job = start(items_[next])) return ++next, job;
-      control.stop();
-      return nullptr;
+      Job* job = nullptr;
+      guarded([&] {
+        while (!job && next < items_.size() && !failed_ && !(control_.stop && control_.stop())) job = start(items_[next++]);
+      });
+      if (!job) control.stop();
+      return job;
     };
     const auto measure = [&](Job* job) {
-      try {
-        if (job->unreadable.empty()) measure_job(*job);
-      } catch (const DataError& error) {
-        if (!control_.unreadable) throw;
-        job->unreadable = error.what();
-      }
+      guarded([&] {
+        try {
+          if (job->unreadable.empty()) measure_job(*job);
+        } catch (const DataError& error) {
+          if (!control_.unreadable) throw;
+          job->unreadable = error.what();
+        }
+      });
       job->x = {};
       return job;
     };
     const auto finish = [&](Job* pointer) {
       const std::unique_ptr<Job> job(pointer);
-      if (!job->unreadable.empty()) return control_.unreadable(job->tensor, job->step, job->unreadable);
-      if (!take) return;
-      for (const Batch& batch : job->batches) take(item_of(*job, batch));
+      if (failed_) return;
+      guarded([&] {
+        if (!job->unreadable.empty()) return control_.unreadable(job->tensor, job->step, job->unreadable);
+        if (!take) return;
+        for (const Batch& batch : job->batches) take(item_of(*job, batch));
+      });
     };
     using Mode = tbb::filter_mode;
     tbb::parallel_pipeline(in_flight_, tbb::make_filter<void, Job*>(Mode::serial_in_order, read) &
                                            tbb::make_filter<Job*, Job*>(Mode::parallel, measure) &
                                            tbb::make_filter<Job*, void>(Mode::serial_in_order, finish));
+    if (error_) std::rethrow_exception(error_);
   }
 
  private:
   struct Item {
     std::size_t tensor, step;
   };
+
+  /// No exception may reach TBB: it would cancel the loops inside other tensors, which then end early
+  /// without a word, and half-measured results would be taken.
+  void guarded(const auto& work) {
+    try {
+      work();
+    } catch (...) {
+      const std::lock_guard lock(failing_);
+      if (!error_) error_ = std::current_exception();
+      failed_ = true;
+    }
+  }
 
   static std::uint64_t bytes_of(const TensorInfo& info) {
     return static_cast<std::uint64_t>(info.rows) * static_cast<std::uint64_t>(info.cols) * 4;
@@ -179,10 +201,12 @@ class Replay {
     job.facts->finish();
     if (job.x.empty()) return measure_streamed(job, step);
     tbb::parallel_for(std::size_t{0}, job.batches.size(), [&](std::size_t b) {
-      if (b > 0 && control_.stop && control_.stop()) return;
-      CastPass pass(*job.facts, job.batches[b].tensor_casts, job.plan->whole_amax[job.step]);
-      pass.add(0, info.rows, job.x.data());
-      take_batch(job, b, pass);
+      if (failed_ || (b > 0 && control_.stop && control_.stop())) return;
+      guarded([&] {
+        CastPass pass(*job.facts, job.batches[b].tensor_casts, job.plan->whole_amax[job.step]);
+        pass.add(0, info.rows, job.x.data());
+        take_batch(job, b, pass);
+      });
     });
   }
 
@@ -192,15 +216,16 @@ class Replay {
     for (const Batch& batch : job.batches)
       passes.emplace_back(*job.facts, batch.tensor_casts, job.plan->whole_amax[job.step]);
     for_each_panel(job, step, [&](std::int64_t first, std::int64_t count, const float* x) {
-      tbb::parallel_for(std::size_t{0}, passes.size(), [&](std::size_t b) { passes[b].add(first, count, x); });
+      tbb::parallel_for(std::size_t{0}, passes.size(), [&](std::size_t b) { guarded([&] { passes[b].add(first, count, x); }); });
     });
+    if (failed_) return;
     for (std::size_t b = 0; b < passes.size(); ++b) take_batch(job, b, passes[b]);
   }
 
   void take_batch(Job& job, std::size_t b, CastPass& pass) {
     Batch& batch = job.batches[b];
     batch.results = pass.finish();
-    if (control_.measured) control_.measured(item_of(job, batch), batch.number);
+    if (control_.measured && !failed_) control_.measured(item_of(job, batch), batch.number);
   }
 
   const ReplayInput& input_;
@@ -209,7 +234,9 @@ class Replay {
   std::vector<std::shared_ptr<const TensorPlan>> plans_;
   std::vector<Item> items_;
   std::uint64_t in_flight_ = 2, whole_limit_ = 0;
-  std::mutex reading_;
+  std::mutex reading_, failing_;
+  std::exception_ptr error_;          ///< the first
+  std::atomic<bool> failed_{false};
 };
 
 void run_on_threads(int threads, const std::function<void()>& work) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 
 #include "sim/models.hpp"
 #include "sim/names.hpp"
@@ -106,9 +107,9 @@ GridAxis axis_of(const ConfigEntry& entry, bool expand) {
     for (const std::int64_t number : range) axis.values.push_back(fmt::format("{}", number));
     if (range.empty()) axis.values.push_back(value);
   }
-  for (auto value = axis.values.begin(); value != axis.values.end(); ++value)
-    if (std::find(axis.values.begin(), value, *value) != value)
-      throw UsageError(fmt::format("{}: '{}' lists '{}' twice", entry.where, axis.key, *value));
+  std::set<std::string_view> seen;
+  for (const std::string& value : axis.values)
+    if (!seen.insert(value).second) throw UsageError(fmt::format("{}: '{}' lists '{}' twice", entry.where, axis.key, value));
   return axis;
 }
 
