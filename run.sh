@@ -10,7 +10,8 @@ build_packages=(g++ cmake ninja-build pkg-config libeigen3-dev libboost-program-
   libhdf5-dev libfmt-dev libgtest-dev libhwy-dev libtomlplusplus-dev nlohmann-json3-dev libtbb-dev
   libmpfr-dev)
 figure_packages=(python3-numpy python3-h5py python3-matplotlib)
-check_packages=(clang)  # one result file from two compilers
+check_packages=(clang  # one result file from two compilers
+  slurm-wlm munge)     # a cluster of one node
 
 usage() {
   sed -n '2,5s/^# \{0,1\}//p' "$0"

@@ -33,5 +33,6 @@ int run_trace(const Args&);
 int run_export(const Args&);
 int run_sweep(const Args&);
 int run_merge(const Args&);
+int run_completion(const Args&);
 
 }  // namespace fp8scope

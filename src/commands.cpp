@@ -19,6 +19,7 @@ constexpr Command table[] = {
     {"sweep", "every combination of a specification over a trace; resumable, in parts on many machines", run_sweep},
     {"merge", "publish what the parts of a sweep have done", run_merge},
     {"bench", "speeds against ceilings measured in the same run", run_bench},
+    {"completion", "a script that completes commands and options: bash, zsh or fish", run_completion},
 };
 
 }  // namespace

@@ -16,6 +16,8 @@ namespace {
 
 constexpr const char* positional_key = "positional-words";
 
+Options::Describe describe;
+
 struct Arity {
   std::size_t least = 0, most = 0;
 };
@@ -44,6 +46,8 @@ std::string suggestion(const po::options_description& description, std::string o
 }
 
 }  // namespace
+
+void Options::describe_to(Describe to) { describe = std::move(to); }
 
 Options::Options(std::string_view command, std::string_view positional)
     : command_(command), positional_(positional), description_("options", 100) {
@@ -86,7 +90,13 @@ bool Options::parse(const Args& args) {
   } catch (const po::error& error) {
     fail(error.what());
   }
-  if (has("help")) return print_help(), false;
+  if (has("help")) {
+    if (describe)
+      describe(command_, description_);
+    else
+      print_help();
+    return false;
+  }
   if (has(positional_key)) words_ = values_[positional_key].as<std::vector<std::string>>();
   const Arity arity = arity_of(positional_);
   if (words_.size() < arity.least) fail(fmt::format("expected {}", positional_));

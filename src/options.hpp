@@ -2,6 +2,7 @@
 
 #include <boost/program_options.hpp>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,6 +26,10 @@ class Options {
   /// words in it is the number required, unless it ends in "...", which allows any further number,
   /// or a word is in [brackets], which makes it optional.
   Options(std::string_view command, std::string_view positional);
+
+  /// Called instead of printing when a command is asked for its help; nullptr: print. For completion.
+  using Describe = std::function<void(const std::string& command, const boost::program_options::options_description&)>;
+  static void describe_to(Describe describe);
 
   void add(const char* name, const char* value_name, const char* help);
   /// An option that may be repeated; see strings().
