@@ -11,7 +11,10 @@ build_packages=(g++ cmake ninja-build pkg-config libeigen3-dev libboost-program-
   libmpfr-dev)
 figure_packages=(python3-numpy python3-h5py python3-matplotlib)
 check_packages=(clang  # one result file from two compilers
-  slurm-wlm munge)     # a cluster of one node
+  python3-pytest python3-pandas python3-xarray python3-plotly python3-yaml python3-torch
+  chromium chromium-driver python3-selenium  # the report in a browser
+  python3-nbconvert python3-ipykernel        # the notebook
+  slurm-wlm munge)                           # a cluster of one node
 
 usage() {
   sed -n '2,5s/^# \{0,1\}//p' "$0"
@@ -64,7 +67,7 @@ check() {
   install_missing "${build_packages[@]}" "${figure_packages[@]}" "${check_packages[@]}"
   build release
   command -v clang++ >/dev/null && build clang fp8scope
-  ctest --preset release -j "$(nproc)"
+  ctest --preset release -j "$(nproc)" -LE nightly
 }
 
 case "${1:-}" in

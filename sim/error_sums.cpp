@@ -13,17 +13,26 @@ double add_lanes(std::array<double, sum_lanes> lanes) {
   return lanes[0];
 }
 
-CastLimits cast_limits(const Format& f, const CastRule& rule, float bulk) {
+CastLimits cast_limits(const Format& f, const CastRule& rule, float bulk, bool divide) {
   CastLimits limits;
   limits.max = f.max_value();
   const int ulp = f.max_exponent() - f.mantissa_bits;  // of MAX
-  const float middle = limits.max + pow2(ulp - 1);
-  // A tie goes to the even code: down to MAX if that is even, else beyond it.
-  limits.clip = f.max_code() % 2 == 0 ? middle : std::nextafter(middle, 0.0f);
+  const bool cut = rule.rounding == Rounding::toward_zero;
+  const float edge = limits.max + pow2(cut ? ulp : ulp - 1);
+  // A tie goes to the even code, down to MAX if that is even, else beyond it; or toward zero, or away.
+  const bool edge_is_max = rule.rounding == Rounding::nearest_zero ||
+                           (rule.rounding == Rounding::nearest_even && f.max_code() % 2 == 0) ||
+                           rule.rounding == Rounding::stochastic;
+  limits.clip = edge_is_max ? edge : std::nextafter(edge, 0.0f);
+  limits.divide = divide;
+  limits.rounding = rule.rounding;
   limits.min_normal = pow2(f.min_exponent());
   limits.bulk = bulk;
   limits.magic = static_cast<std::uint32_t>(23 - f.mantissa_bits) << 23;
-  limits.by_magic = rule == CastRule{} && f.is_signed() && f.max_exponent() + 24 - f.mantissa_bits <= 127;
+  const bool simple = cut || rule.rounding == Rounding::nearest_even || rule.rounding == Rounding::nearest_away ||
+                      rule.rounding == Rounding::nearest_zero;
+  const bool saturates = rule.overflow == Overflow::saturate && rule.inf == InfRule::max;
+  limits.by_magic = simple && saturates && f.is_signed() && f.max_exponent() + 24 - f.mantissa_bits <= 127;
   return limits;
 }
 
@@ -45,13 +54,22 @@ void ErrorSums::merge(const ErrorSums& other) {
 namespace {
 
 /// The nearest value of the format: v clamped to MAX, then cut to its mantissa by adding and taking
-/// away 2^(e + 23 - m), where e is the exponent of v but at least that of the smallest normal.
+/// away 2^(e + 23 - m), where e is the exponent of v but at least that of the smallest normal. Other
+/// roundings differ from that by a place where it went up, or where v was a tie; all exact.
 float value_by_magic(const CastLimits& limits, float v) {
   const float clamped = std::fabs(v) < limits.max ? std::fabs(v) : limits.max;
   const float power = bits_float(float_bits(clamped) & inf_bits);
   const float exponent = power > limits.min_normal ? power : limits.min_normal;
   const float magic = bits_float(float_bits(exponent) + limits.magic);
-  return std::copysign((clamped + magic) - magic, v);
+  float value = (clamped + magic) - magic;
+  if (limits.rounding != Rounding::nearest_even) {
+    const float place = bits_float(float_bits(exponent) + limits.magic - (23u << 23));  // 2^(e - m)
+    const float up = value - clamped;
+    if (limits.rounding == Rounding::toward_zero && up > 0.0f) value -= place;
+    if (limits.rounding == Rounding::nearest_away && up == -0.5f * place) value += place;
+    if (limits.rounding == Rounding::nearest_zero && up == 0.5f * place) value -= place;
+  }
+  return std::copysign(value, v);
 }
 
 struct Lanes {
@@ -63,7 +81,7 @@ void add_element(const CastLimits& limits, const CastRow& row, std::size_t i, La
   const float magnitude = std::fabs(row.x[i]);
   const bool x_finite = is_finite(row.x[i]);
   const float x = x_finite ? row.x[i] : 0.0f;
-  const float v = x * row.scale[i];
+  const float v = limits.divide ? x / row.scale[i] : x * row.scale[i];
   const float value = limits.by_magic ? value_by_magic(limits, v) : row.value[i];
   const float y = value * row.scale_inv[i];
   if (x_finite && (is_nan(v) || !is_finite(y))) ++sums.lost;

@@ -29,10 +29,17 @@ int run_gemm(const Args&);
 int run_validate(const Args&);
 int run_recipes(const Args&);
 int run_replay(const Args&);
+int run_report(const Args&);
+int run_schedule(const Args&);
 int run_trace(const Args&);
 int run_export(const Args&);
 int run_sweep(const Args&);
 int run_merge(const Args&);
 int run_completion(const Args&);
+int run_statistics(const Args&);
+int run_diff(const Args&);
+int run_rewrite(const Args&);
+int run_identify(const Args&);
+int run_events(const Args&);
 
 }  // namespace fp8scope

@@ -1,5 +1,6 @@
 #include "src/gemm_replay.hpp"
 
+#include <fmt/format.h>
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
 
@@ -40,16 +41,18 @@ std::vector<float> transposed(std::span<const float> x, std::int64_t rows, std::
 
 class GemmReplay {
  public:
-  GemmReplay(const ReplayInput& input, const ReplayOptions& options, const std::vector<GemmRequest>& units,
+  GemmReplay(const ReplayInput& input, const ReplayOptions& options, const std::vector<GemmRequest>& requests,
              const std::function<void(const GemmRecord&)>& take, const GemmControl& control)
-      : input_(input), options_(options), units_(units), take_(take), control_(control) {
-    for (std::size_t u = 0; u < units.size(); ++u) all_units_.push_back(u);
+      : input_(input), options_(options), requests_(requests), take_(take), control_(control) {
+    for (std::size_t u = 0; u < requests.size(); ++u) all_units_.push_back(u);
   }
 
   void run() {
     const std::vector<GemmPair> pairs = gemm_pairs(input_.tensors);
     for (std::size_t p = 0; p < pairs.size(); ++p) run_pair(p, pairs[p]);
   }
+
+  std::vector<LeftOut> left_out() const { return left_out_; }
 
  private:
   /// The plans of both operands, made when the first product of the pair is wanted.
@@ -93,9 +96,6 @@ class GemmReplay {
         } catch (const DataError& error) {
           if (!control_.finished) throw;
           why = error.what();
-        } catch (const std::invalid_argument& error) {  // the unit does not multiply these formats
-          if (!control_.finished) throw;
-          why = error.what();
         }
         if (control_.finished) control_.finished(number, step, r, why);
       }
@@ -108,7 +108,7 @@ class GemmReplay {
     return found == plan.casts.end() ? -1 : found - plan.casts.begin();
   }
 
-  /// Returns why nothing was computed; empty if something was.
+  /// Returns why something was not computed; empty if all was.
   std::string run_recipe(const GemmPair& pair, std::size_t step, std::size_t r, const Plans& plans, const Side& left,
                          const Side& right, const std::vector<std::size_t>& units) {
     if (!plans.refused[r].empty()) return plans.refused[r];
@@ -118,16 +118,20 @@ class GemmReplay {
     const std::vector<float> again_a = cast_before(left, pair.a, step, r), again_b = cast_before(right, pair.b, step, r);
     GemmOperand x = operand(left, plans.a, pair.a, step, cast_a), y = operand(right, plans.b, pair.b, step, cast_b);
     x.cast_from = again_a, y.cast_from = again_b;
-    bool any = false;
+    std::string why;
     for (const std::size_t u : units) {
-      const ScaledGemmOptions how = gemm_options(units_[u], x, y);
-      if (!unit_takes(how.model, x) || !unit_takes(how.model, y)) continue;
-      any = true;
+      if (is_left_out(r, u)) continue;
       std::vector<float> d(static_cast<std::size_t>(x.rows * y.rows));
-      take_({pair.a, pair.b, step, pair.gemm, r, u, x.rows, y.rows, x.k, how.promote,
-             measure_gemm(x, y, units_[u], {}, d, run_in_parallel)});
+      try {
+        require_unit_takes(requests_[u], x, y);
+        take_({pair.a, pair.b, step, pair.gemm, r, u, x.rows, y.rows, x.k, gemm_options(requests_[u], x, y).promote,
+               measure_gemm(x, y, requests_[u], {}, d, run_in_parallel)});
+      } catch (const std::invalid_argument& error) {
+        why = error.what();
+        if (!control_.finished) left_out_.push_back({r, u, why});
+      }
     }
-    return any ? "" : "a unit with block scales cannot take the scales of this recipe";
+    return why;
   }
 
   Side read(std::size_t tensor, std::size_t step, const std::string& gemm) const {
@@ -163,25 +167,42 @@ class GemmReplay {
     const std::size_t s = index(input_.tensors[tensor], step);
     TensorCast cast = plan.tensor_casts[s][number];
     cast.block = cast.plan.block;  // the matrix is turned, so its blocks lie along its rows
+    cast.turned = false;
     return {side.rows, side.k, side.x, cast, plan.whole_amax[s]};
   }
 
   static std::size_t index(const TensorInfo& info, std::size_t step) { return info.constant ? 0 : step; }
 
   /// A unit with block scales takes power-of-two scales of its own blocks, or of larger ones.
-  static bool unit_takes(const Model& model, const GemmOperand& operand) {
-    if (model.scale_block == 0) return true;
-    const std::int64_t cols = operand.cast.block.cols;
-    return operand.cast.plan.storage == ScaleStorage::e8m0 && (cols == 0 || cols % model.scale_block == 0);
+  static void require_unit_takes(const GemmRequest& request, const GemmOperand& a, const GemmOperand& b) {
+    const Model model = gemm_options(request, a, b).model;
+    for (const GemmOperand* operand : {&a, &b}) {
+      const std::int64_t cols = operand->cast.block.cols;
+      if (model.scale_block == 0 ||
+          (operand->cast.plan.storage == ScaleStorage::e8m0 && (cols == 0 || cols % model.scale_block == 0)))
+        continue;
+      throw std::invalid_argument(fmt::format("this unit takes E8M0 scales of blocks of {} only", model.scale_block));
+    }
+  }
+
+  bool is_left_out(std::size_t recipe, std::size_t request) const {
+    return std::ranges::any_of(left_out_, [&](const LeftOut& l) { return l.recipe == recipe && l.request == request; });
   }
 
   const ReplayInput& input_;
   const ReplayOptions& options_;
-  const std::vector<GemmRequest>& units_;
+  const std::vector<GemmRequest>& requests_;
   const std::function<void(const GemmRecord&)>& take_;
   const GemmControl& control_;
   std::vector<std::size_t> all_units_;
+  std::vector<LeftOut> left_out_;
 };
+
+void run_on_threads(int threads, const std::function<void()>& work) {
+  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(threads));
+  tbb::task_arena arena(threads);
+  arena.execute(work);
+}
 
 }  // namespace
 
@@ -199,21 +220,18 @@ std::vector<GemmPair> gemm_pairs(std::span<const TensorInfo> tensors) {
   return pairs;
 }
 
-void replay_gemm_units(const ReplayInput& input, const ReplayOptions& options, const std::vector<GemmRequest>& units,
+void replay_gemm_parts(const ReplayInput& input, const ReplayOptions& options, const std::vector<GemmRequest>& requests,
                        const std::function<void(const GemmRecord&)>& take, const GemmControl& control) {
-  GemmReplay work(input, options, units, take, control);
-  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
-                                  static_cast<std::size_t>(options.threads));
-  tbb::task_arena arena(options.threads);
-  arena.execute([&] { work.run(); });
+  run_on_threads(options.threads, [&] { GemmReplay(input, options, requests, take, control).run(); });
 }
 
-void replay_gemms(const ReplayInput& input, const ReplayOptions& options,
-                  const std::vector<std::string>& accumulators,
-                  const std::function<void(const GemmRecord&)>& take) {
-  std::vector<GemmRequest> units;
-  for (const std::string& accumulator : accumulators) units.push_back({.accumulator = accumulator});
-  replay_gemm_units(input, options, units, take, {});
+std::vector<LeftOut> replay_gemms(const ReplayInput& input, const ReplayOptions& options,
+                                  const std::vector<GemmRequest>& requests,
+                                  const std::function<void(const GemmRecord&)>& take) {
+  const GemmControl everything;
+  GemmReplay work(input, options, requests, take, everything);
+  run_on_threads(options.threads, [&] { work.run(); });
+  return work.left_out();
 }
 
 }  // namespace fp8scope

@@ -2,10 +2,13 @@
 
 #include <exception>
 #include <new>
+#include <system_error>
 
 #include "sim/names.hpp"
+#include "sim/recipes/record.hpp"
 #include "src/command.hpp"
 #include "src/errors.hpp"
+#include "src/recipes/recipe_file.hpp"
 #include "src/version.hpp"
 
 namespace fp8scope {
@@ -18,6 +21,7 @@ void print_usage() {
 }
 
 int run(int argc, char** argv) {
+  read_recipe_files_with(read_recipe_file);
   const Args words(argv + 1, argv + argc);
   if (words.empty()) return print_usage(), static_cast<int>(Exit::usage);
   const std::string& name = words.front();
@@ -48,6 +52,8 @@ int main(int argc, char** argv) {
     return report(error.code(), error.what());
   } catch (const std::bad_alloc&) {
     return report(Exit::io, "out of memory; lower --max-mem or use fewer threads");
+  } catch (const std::system_error& error) {  // fmt's, where standard output cannot be written
+    return report(Exit::io, error.what());
   } catch (const std::invalid_argument& error) {
     return report(Exit::usage, error.what());
   } catch (const std::exception& error) {

@@ -25,6 +25,7 @@ struct Batch {
   std::vector<ReplayCast> casts;
   std::vector<TensorCast> tensor_casts;
   std::vector<CastResult> results;
+  std::vector<CastTiles> tiles;
 };
 
 /// One tensor of one step on its way through the pipeline.
@@ -117,7 +118,7 @@ class Replay {
   }
 
   static ReplayItem item_of(const Job& job, const Batch& batch) {
-    return {job.tensor, job.step, job.facts.get(), batch.casts, batch.results};
+    return {job.tensor, job.step, job.facts.get(), batch.casts, batch.results, batch.tiles};
   }
 
   /// Plans are kept while the steps of their tensor pass, or from plan_all() on.
@@ -159,7 +160,7 @@ class Replay {
   }
 
   Batch batch_of(const TensorPlan& plan, std::size_t step, std::size_t number) const {
-    Batch batch{number, {}, {}, {}};
+    Batch batch{number, {}, {}, {}, {}};
     for (std::size_t c = 0; c < plan.casts.size(); ++c) {
       if (control_.wanted && plan.casts[c].recipe / control_.recipes_per_batch != number) continue;
       batch.casts.push_back(plan.casts[c]);
@@ -203,7 +204,8 @@ class Replay {
     tbb::parallel_for(std::size_t{0}, job.batches.size(), [&](std::size_t b) {
       if (failed_ || (b > 0 && control_.stop && control_.stop())) return;
       guarded([&] {
-        CastPass pass(*job.facts, job.batches[b].tensor_casts, job.plan->whole_amax[job.step]);
+        CastPass pass(*job.facts, job.batches[b].tensor_casts, job.plan->whole_amax[job.step], options_.tiles);
+        if (pass.needs_preparation()) pass.prepare(0, info.rows, job.x.data());
         pass.add(0, info.rows, job.x.data());
         take_batch(job, b, pass);
       });
@@ -214,10 +216,17 @@ class Replay {
   void measure_streamed(Job& job, std::int64_t step) {
     std::deque<CastPass> passes;
     for (const Batch& batch : job.batches)
-      passes.emplace_back(*job.facts, batch.tensor_casts, job.plan->whole_amax[job.step]);
-    for_each_panel(job, step, [&](std::int64_t first, std::int64_t count, const float* x) {
-      tbb::parallel_for(std::size_t{0}, passes.size(), [&](std::size_t b) { guarded([&] { passes[b].add(first, count, x); }); });
-    });
+      passes.emplace_back(*job.facts, batch.tensor_casts, job.plan->whole_amax[job.step], options_.tiles);
+    const auto feed = [&](const auto& each) {
+      for_each_panel(job, step, [&](std::int64_t first, std::int64_t count, const float* x) {
+        tbb::parallel_for(std::size_t{0}, passes.size(), [&](std::size_t b) { guarded([&] { each(passes[b], first, count, x); }); });
+      });
+    };
+    if (std::ranges::any_of(passes, &CastPass::needs_preparation))
+      feed([](CastPass& pass, std::int64_t first, std::int64_t count, const float* x) {
+        if (pass.needs_preparation()) pass.prepare(first, count, x);
+      });
+    feed([](CastPass& pass, std::int64_t first, std::int64_t count, const float* x) { pass.add(first, count, x); });
     if (failed_) return;
     for (std::size_t b = 0; b < passes.size(); ++b) take_batch(job, b, passes[b]);
   }
@@ -225,6 +234,7 @@ class Replay {
   void take_batch(Job& job, std::size_t b, CastPass& pass) {
     Batch& batch = job.batches[b];
     batch.results = pass.finish();
+    batch.tiles = pass.finish_tiles();
     if (control_.measured && !failed_) control_.measured(item_of(job, batch), batch.number);
   }
 

@@ -31,12 +31,16 @@ struct ReplayInput {
 
 ReplayInput replay_input(const Trace& trace);
 
+/// What replay and its bench take unless told otherwise.
+inline constexpr const char* common_recipes[] = {"te_delayed", "te_current", "te_block", "dsv3", "mxfp8"};
+
 struct ReplayOptions {
   std::vector<std::string> recipes;    ///< as make_recipe() takes them
   std::string gemms = "first";         ///< "first" use of each operand, "all", or "fprop", ...
   bool requantise = false;             ///< products that contract rows cast the earlier cast, not the source
   std::uint64_t max_memory = 1u << 30; ///< bytes of tensors held at a time
   int threads = 1;
+  std::optional<TileRequest> tiles;    ///< also measure tiles
 };
 
 /// One cast of one tensor that replay() measures at every recorded step.
@@ -53,6 +57,7 @@ struct ReplayItem {
   const TensorFacts* facts;
   std::span<const ReplayCast> casts;
   std::span<const CastResult> results;       ///< [casts]
+  std::span<const CastTiles> tiles;          ///< [casts]; empty unless asked for
 };
 
 /// How a sweep runs a part of a replay, keeps what it has measured and goes on later. A batch is what

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "sim/names.hpp"
+#include "sim/recipes/record.hpp"
 #include "src/cast_stats.hpp"
 
 namespace fp8scope {
@@ -35,9 +36,11 @@ double smallest(const std::vector<double>& values) {
 
 }  // namespace
 
-std::int64_t gemm_id(const std::string& name) {
+std::int64_t gemm_id(std::string_view name) {
   return std::ranges::find(gemm_names, name) - std::begin(gemm_names);
 }
+
+std::string_view gemm_name(std::int64_t id) { return gemm_names[id]; }
 
 MeasuredCast cast_row(const ReplayItem& item, std::size_t cast, std::int64_t tensor, std::int64_t step) {
   MeasuredCast row{tensor, step, static_cast<std::int64_t>(item.casts[cast].recipe), gemm_id(item.casts[cast].gemm), {}, {}};
@@ -107,7 +110,7 @@ Table recipe_table(std::span<const std::string> names) {
   auto& version = table.add<std::string>("version", "1", "behaviour that is reproduced");
   for (const std::string& recipe : names) {
     spec.push_back(recipe);
-    version.push_back(std::string(by_name(recipes(), recipe.substr(0, recipe.find(':')), "recipe").version));
+    version.push_back(find_recipe(recipe_name(recipe)).version);
   }
   return table;
 }

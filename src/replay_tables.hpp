@@ -3,6 +3,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,8 +19,9 @@ struct MeasuredCast {
   std::vector<std::uint64_t> counts;  ///< as counts()
 };
 
-/// Row of lookup/gemm.
-std::int64_t gemm_id(const std::string& name);
+/// Row of lookup/gemm of "", "fprop", "dgrad", "wgrad", and back.
+std::int64_t gemm_id(std::string_view name);
+std::string_view gemm_name(std::int64_t id);
 /// Cast number `cast` of what replay() measured.
 MeasuredCast cast_row(const ReplayItem& item, std::size_t cast, std::int64_t tensor, std::int64_t step);
 

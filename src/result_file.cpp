@@ -244,7 +244,16 @@ void write_results(const std::string& path, const Results& results, const RunInf
                    bool reproducible) {
   ResultWriter file(path, results, results.tables.empty() ? "" : results.tables.front().name);
   for (const Table& table : results.tables) file.write(table);
+  for (const LongTable& table : results.long_tables) {
+    TableWriter writer(file.root(), table.layout, static_cast<std::uint64_t>(table.rows));
+    table.for_each_chunk([&](const Table& chunk) { writer.append(chunk); });
+  }
   file.commit(results.inputs, run, reproducible);
+}
+
+bool is_result_file(const std::string& path) {
+  const std::string schema = h5::open_file(path).text("schema").value_or("");
+  return !schema.empty() && schema != "fp8trace";
 }
 
 Results read_results(const std::string& path) {

@@ -32,7 +32,8 @@ CastPlan make_plan(const Format& f, const CastRule& rule) {
   CastPlan plan{};
   plan.format = f;
   plan.rule = rule;
-  plan.vectorised = rule.rounding == Rounding::nearest_even && in_vector_range(f);
+  plan.vectorised =
+      rule.rounding == Rounding::nearest_even && rule.zero == ZeroRule::keep && in_vector_range(f);
   if (!plan.vectorised) return plan;
 
   plan.max_bits = float_bits(f.max_value());

@@ -164,7 +164,7 @@ void run_products(const SweepPlan& plan, const Work& work, const GemmGroup& grou
     return group.units[recipe];
   };
   const auto take = [&](const GemmRecord& product) {
-    record.rows.push_back({static_cast<std::int64_t>(product.accumulator), product.m, product.n, product.k, product.promote,
+    record.rows.push_back({static_cast<std::int64_t>(product.request), product.m, product.n, product.k, product.promote,
                            RowStatus::ok, product.error});
   };
   control.finished = [&](std::size_t pair, std::size_t step, std::size_t recipe, const std::string& why) {
@@ -180,7 +180,7 @@ void run_products(const SweepPlan& plan, const Work& work, const GemmGroup& grou
     recorder.record(*plan.gemm_item(group, pair, step, recipe), encode_record(record), work.gemm_cost(group, pair, recipe));
     record = {};
   };
-  replay_gemm_units(input, replay, plan.grid().units, take, control);
+  replay_gemm_parts(input, replay, plan.grid().units, take, control);
 }
 
 }  // namespace

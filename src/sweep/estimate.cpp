@@ -84,7 +84,7 @@ double measure_products(const SweepPlan& plan, const ReplayInput& input, const E
   control.wanted = [&](std::size_t, std::size_t, std::size_t) { return group.units.front(); };
   double products = 0.0;
   const auto take = [&](const GemmRecord& r) { products += static_cast<double>(r.m) * static_cast<double>(r.n) * static_cast<double>(r.k); };
-  const double seconds = seconds_of([&] { replay_gemm_units(sample.input, replay, plan.grid().units, take, control); });
+  const double seconds = seconds_of([&] { replay_gemm_parts(sample.input, replay, plan.grid().units, take, control); });
   return products / seconds;
 }
 

@@ -177,17 +177,7 @@ class Publisher {
             write_product(table, extra, group, layout, p, layout.step_at(layout.pairs[p].a, place), r);
     }
     table.flush();
-    Table lookup("lookup/accumulator", "matrix units as they were asked for");
-    lookup.add<std::string>("name", "1", "model and options, and how it is fed");
-    for (const char* column : {"model", "promote", "order", "output"}) lookup.add<std::string>(column, "1", "as asked for");
-    lookup.add<std::int64_t>("split_k", "1", "parts of K summed apart");
-    for (const GemmRequest& unit : plan_.grid().units) {
-      RowWriter row(lookup);
-      for (const std::string& text : {unit_name(unit), unit.accumulator, unit.promote, unit.order, std::string(unit.bf16_output ? "bfloat16" : "float32")})
-        row.put(text);
-      row.put(unit.split_k);
-    }
-    file_.write(lookup);
+    file_.write(accumulator_table(plan_.grid().units));
   }
 
   void write_product(BlockTable& table, std::size_t extra, const GemmGroup& group, const Layout& layout, std::size_t pair,
