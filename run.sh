@@ -14,7 +14,8 @@ check_packages=(clang  # one result file from two compilers
   libclang-rt-dev      # the fuzzers
   python3-pytest python3-pandas python3-xarray python3-plotly python3-yaml python3-torch
   chromium chromium-driver python3-selenium  # the report in a browser
-  python3-nbconvert python3-ipykernel)       # the notebook
+  python3-nbconvert python3-ipykernel        # the notebook
+  slurm-wlm munge)                           # a cluster of one node
 
 usage() {
   sed -n '2,5s/^# \{0,1\}//p' "$0"

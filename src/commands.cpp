@@ -25,7 +25,10 @@ constexpr Command table[] = {
     {"schedule", "pipelines of a training step, simulated: bubbles, communication, memory", run_schedule},
     {"report", "results as one HTML file to look at", run_report},
     {"export", "a table of a result file as csv, json, md or text", run_export},
+    {"sweep", "every combination of a specification over a trace; resumable, in parts on many machines", run_sweep},
+    {"merge", "publish what the parts of a sweep have done", run_merge},
     {"bench", "speeds against ceilings measured in the same run", run_bench},
+    {"completion", "a script that completes commands and options: bash, zsh or fish", run_completion},
 };
 
 }  // namespace

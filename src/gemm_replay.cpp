@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include "sim/models.hpp"
 #include "src/errors.hpp"
@@ -40,49 +41,97 @@ std::vector<float> transposed(std::span<const float> x, std::int64_t rows, std::
 
 class GemmReplay {
  public:
-  GemmReplay(const ReplayInput& input, const ReplayOptions& options, const std::vector<GemmRequest>& requests)
-      : input_(input), options_(options), requests_(requests) {}
+  GemmReplay(const ReplayInput& input, const ReplayOptions& options, const std::vector<GemmRequest>& requests,
+             const std::function<void(const GemmRecord&)>& take, const GemmControl& control)
+      : input_(input), options_(options), requests_(requests), take_(take), control_(control) {
+    for (std::size_t u = 0; u < requests.size(); ++u) all_units_.push_back(u);
+  }
 
-  void run(const std::function<void(const GemmRecord&)>& take) {
-    for (std::size_t t = 0; t < input_.tensors.size(); ++t)
-      for (const Product& product : products) {
-        if (input_.tensors[t].operand != product.a) continue;
-        for (std::size_t other = 0; other < input_.tensors.size(); ++other)
-          if (input_.tensors[other].layer == input_.tensors[t].layer && input_.tensors[other].operand == product.b)
-            run_product(product, t, other, take);
-      }
+  void run() {
+    const std::vector<GemmPair> pairs = gemm_pairs(input_.tensors);
+    for (std::size_t p = 0; p < pairs.size(); ++p) run_pair(p, pairs[p]);
   }
 
   std::vector<LeftOut> left_out() const { return left_out_; }
 
  private:
-  void run_product(const Product& product, std::size_t a, std::size_t b,
-                   const std::function<void(const GemmRecord&)>& take) {
+  /// The plans of both operands, made when the first product of the pair is wanted.
+  struct Plans {
+    TensorPlan a, b;
+    std::vector<std::string> refused;  ///< [recipes] why it cannot be applied
+  };
+
+  Plans plan(const GemmPair& pair) const {
     ReplayOptions of_gemm = options_;
-    of_gemm.gemms = product.gemm;
-    const TensorPlan plan_a = plan_tensor(input_, of_gemm, a), plan_b = plan_tensor(input_, of_gemm, b);
-    if (plan_a.casts.empty() || plan_b.casts.empty()) return;
-    const auto steps = static_cast<std::size_t>(input_.tensors[a].steps);
+    of_gemm.gemms = pair.gemm;
+    Plans plans;
+    plans.refused.resize(options_.recipes.size());
+    const TakeRefusal note = [&](std::size_t, std::size_t recipe, const std::string&, const std::string& why) {
+      if (plans.refused[recipe].empty()) plans.refused[recipe] = why;
+    };
+    const TakeRefusal refused = control_.finished ? note : TakeRefusal();
+    plans.a = plan_tensor(input_, of_gemm, pair.a, refused);
+    plans.b = plan_tensor(input_, of_gemm, pair.b, refused);
+    return plans;
+  }
+
+  std::vector<std::size_t> wanted(std::size_t pair, std::size_t step, std::size_t recipe) const {
+    return control_.wanted ? control_.wanted(pair, step, recipe) : all_units_;
+  }
+
+  void run_pair(std::size_t number, const GemmPair& pair) {
+    std::optional<Plans> plans;
+    const auto steps = static_cast<std::size_t>(input_.tensors[pair.a].steps);
     for (std::size_t step = 0; step < steps; ++step) {
-      const Side left = read(a, step, product.gemm), right = read(b, step, product.gemm);
-      if (left.k != right.k) return;  // only a part of the contracted dimension was recorded
+      std::optional<Side> left, right;
       for (std::size_t r = 0; r < options_.recipes.size(); ++r) {
-        const std::vector<float> again_a = cast_before(left, a, step, r), again_b = cast_before(right, b, step, r);
-        GemmOperand x = operand(left, plan_a, a, step, r), y = operand(right, plan_b, b, step, r);
-        x.cast_from = again_a, y.cast_from = again_b;
-        for (std::size_t u = 0; u < requests_.size(); ++u) {
-          if (is_left_out(r, u)) continue;
-          std::vector<float> d(static_cast<std::size_t>(x.rows * y.rows));
-          try {
-            require_unit_takes(requests_[u], x, y);
-            take({a, b, step, product.gemm, r, u, x.rows, y.rows, x.k, gemm_options(requests_[u], x, y).promote,
-                  measure_gemm(x, y, requests_[u], {}, d, run_in_parallel)});
-          } catch (const std::invalid_argument& error) {
-            left_out_.push_back({r, u, error.what()});
-          }
+        if (control_.stop && control_.stop()) return;
+        const std::vector<std::size_t> units = wanted(number, step, r);
+        if (units.empty()) continue;
+        std::string why;
+        try {
+          if (!plans) plans = plan(pair);
+          if (!left) left = read(pair.a, step, pair.gemm), right = read(pair.b, step, pair.gemm);
+          why = run_recipe(pair, step, r, *plans, *left, *right, units);
+        } catch (const DataError& error) {
+          if (!control_.finished) throw;
+          why = error.what();
         }
+        if (control_.finished) control_.finished(number, step, r, why);
       }
     }
+  }
+
+  /// The cast of `recipe`, or -1 if it was refused.
+  static std::ptrdiff_t cast_of(const TensorPlan& plan, std::size_t recipe) {
+    const auto found = std::ranges::find(plan.casts, recipe, &ReplayCast::recipe);
+    return found == plan.casts.end() ? -1 : found - plan.casts.begin();
+  }
+
+  /// Returns why something was not computed; empty if all was.
+  std::string run_recipe(const GemmPair& pair, std::size_t step, std::size_t r, const Plans& plans, const Side& left,
+                         const Side& right, const std::vector<std::size_t>& units) {
+    if (!plans.refused[r].empty()) return plans.refused[r];
+    const std::ptrdiff_t cast_a = cast_of(plans.a, r), cast_b = cast_of(plans.b, r);
+    if (cast_a < 0 || cast_b < 0) return "an operand does not name this product";
+    if (left.k != right.k) return "only a part of the contracted dimension was recorded";
+    const std::vector<float> again_a = cast_before(left, pair.a, step, r), again_b = cast_before(right, pair.b, step, r);
+    GemmOperand x = operand(left, plans.a, pair.a, step, cast_a), y = operand(right, plans.b, pair.b, step, cast_b);
+    x.cast_from = again_a, y.cast_from = again_b;
+    std::string why;
+    for (const std::size_t u : units) {
+      if (is_left_out(r, u)) continue;
+      std::vector<float> d(static_cast<std::size_t>(x.rows * y.rows));
+      try {
+        require_unit_takes(requests_[u], x, y);
+        take_({pair.a, pair.b, step, pair.gemm, r, u, x.rows, y.rows, x.k, gemm_options(requests_[u], x, y).promote,
+               measure_gemm(x, y, requests_[u], {}, d, run_in_parallel)});
+      } catch (const std::invalid_argument& error) {
+        why = error.what();
+        if (!control_.finished) left_out_.push_back({r, u, why});
+      }
+    }
+    return why;
   }
 
   Side read(std::size_t tensor, std::size_t step, const std::string& gemm) const {
@@ -105,7 +154,8 @@ class GemmReplay {
     first.gemms = along->gemm;
     const TensorPlan plan = plan_tensor(input_, first, tensor);
     const std::vector<float> original = transposed(side.x, side.rows, side.k);
-    GemmOperand whole{side.k, side.rows, original, plan.tensor_casts[index(info, step)][recipe],
+    const std::ptrdiff_t cast_number = cast_of(plan, recipe);
+    GemmOperand whole{side.k, side.rows, original, plan.tensor_casts[index(info, step)][cast_number],
                       plan.whole_amax[index(info, step)]};
     const CastOperand cast = cast_operand(whole);
     std::vector<float> values(cast.values.begin(), cast.values.end());  // rounded to binary32, as kernels do
@@ -113,9 +163,9 @@ class GemmReplay {
   }
 
   GemmOperand operand(const Side& side, const TensorPlan& plan, std::size_t tensor, std::size_t step,
-                      std::size_t recipe) const {
+                      std::size_t number) const {
     const std::size_t s = index(input_.tensors[tensor], step);
-    TensorCast cast = plan.tensor_casts[s][recipe];
+    TensorCast cast = plan.tensor_casts[s][number];
     cast.block = cast.plan.block;  // the matrix is turned, so its blocks lie along its rows
     cast.turned = false;
     return {side.rows, side.k, side.x, cast, plan.whole_amax[s]};
@@ -142,19 +192,45 @@ class GemmReplay {
   const ReplayInput& input_;
   const ReplayOptions& options_;
   const std::vector<GemmRequest>& requests_;
+  const std::function<void(const GemmRecord&)>& take_;
+  const GemmControl& control_;
+  std::vector<std::size_t> all_units_;
   std::vector<LeftOut> left_out_;
 };
 
+void run_on_threads(int threads, const std::function<void()>& work) {
+  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(threads));
+  tbb::task_arena arena(threads);
+  arena.execute(work);
+}
+
 }  // namespace
+
+std::vector<GemmPair> gemm_pairs(std::span<const TensorInfo> tensors) {
+  // By layer, lest ten thousand layers are compared with one another.
+  std::map<std::string_view, std::vector<std::size_t>> of_layer;
+  for (std::size_t t = 0; t < tensors.size(); ++t) of_layer[tensors[t].layer].push_back(t);
+  std::vector<GemmPair> pairs;
+  for (std::size_t t = 0; t < tensors.size(); ++t)
+    for (const Product& product : products) {
+      if (tensors[t].operand != product.a) continue;
+      for (const std::size_t other : of_layer[tensors[t].layer])
+        if (tensors[other].operand == product.b) pairs.push_back({product.gemm, t, other});
+    }
+  return pairs;
+}
+
+void replay_gemm_parts(const ReplayInput& input, const ReplayOptions& options, const std::vector<GemmRequest>& requests,
+                       const std::function<void(const GemmRecord&)>& take, const GemmControl& control) {
+  run_on_threads(options.threads, [&] { GemmReplay(input, options, requests, take, control).run(); });
+}
 
 std::vector<LeftOut> replay_gemms(const ReplayInput& input, const ReplayOptions& options,
                                   const std::vector<GemmRequest>& requests,
                                   const std::function<void(const GemmRecord&)>& take) {
-  GemmReplay work(input, options, requests);
-  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
-                                  static_cast<std::size_t>(options.threads));
-  tbb::task_arena arena(options.threads);
-  arena.execute([&] { work.run(take); });
+  const GemmControl everything;
+  GemmReplay work(input, options, requests, take, everything);
+  run_on_threads(options.threads, [&] { work.run(); });
   return work.left_out();
 }
 

@@ -36,39 +36,72 @@ double median(std::vector<double> values) {
 
 }  // namespace
 
-void GemmTables::write_to(Results& results) const {
-  Table& table = results.add("gemm", "one row per product of one layer, step, recipe and matrix unit");
+namespace {
+
+/// A whole number of a product: a column of the table.
+struct GemmNumber {
+  const char* name;
+  const char* long_name;
+  std::int64_t (*value)(const GemmRecord&);
+};
+
+constexpr GemmNumber numbers_of_gemm[] = {
+    {"a_tensor_id", "row of lookup/tensor", [](const GemmRecord& r) { return static_cast<std::int64_t>(r.a); }},
+    {"b_tensor_id", "row of lookup/tensor", [](const GemmRecord& r) { return static_cast<std::int64_t>(r.b); }},
+    {"recipe_id", "row of lookup/recipe", [](const GemmRecord& r) { return static_cast<std::int64_t>(r.recipe); }},
+    {"accumulator_id", "row of lookup/accumulator",
+     [](const GemmRecord& r) { return static_cast<std::int64_t>(r.request); }},
+    {"m", "rows of D", [](const GemmRecord& r) { return r.m; }},
+    {"n", "columns of D", [](const GemmRecord& r) { return r.n; }},
+    {"k", "products of an element", [](const GemmRecord& r) { return r.k; }},
+    {"promote", "N_C; 0: never promoted", [](const GemmRecord& r) { return r.promote; }},
+    {"nonfinite_count", "elements left out",
+     [](const GemmRecord& r) { return static_cast<std::int64_t>(r.error.nonfinite); }},
+};
+constexpr std::size_t step_after = 2;  ///< columns before the step
+
+}  // namespace
+
+Table empty_gemm_table() {
+  Table table("gemm", "one row per product of one layer, step, recipe and matrix unit");
   table.signal = "total";
-  const auto integers = [&](const char* name, const char* meaning, auto value) {
-    auto& column = table.add<std::int64_t>(name, "1", meaning);
-    for (const GemmRecord& r : records_) column.push_back(static_cast<std::int64_t>(value(r)));
-  };
-  integers("a_tensor_id", "row of lookup/tensor", [](const GemmRecord& r) { return r.a; });
-  integers("b_tensor_id", "row of lookup/tensor", [](const GemmRecord& r) { return r.b; });
-  integers("step", "recorded step", [&](const GemmRecord& r) { return input_.steps[r.step]; });
-  integers("recipe_id", "row of lookup/recipe", [](const GemmRecord& r) { return r.recipe; });
-  integers("accumulator_id", "row of lookup/accumulator", [](const GemmRecord& r) { return r.request; });
-  integers("m", "rows of D", [](const GemmRecord& r) { return r.m; });
-  integers("n", "columns of D", [](const GemmRecord& r) { return r.n; });
-  integers("k", "products of an element", [](const GemmRecord& r) { return r.k; });
-  integers("promote", "N_C; 0: never promoted", [](const GemmRecord& r) { return r.promote; });
-  integers("nonfinite_count", "elements left out", [](const GemmRecord& r) { return r.error.nonfinite; });
-  auto& gemm = table.add<std::string>("gemm", "1", "fprop, dgrad or wgrad");
-  for (const GemmRecord& r : records_) gemm.push_back(r.gemm);
-  for (const GemmStatistic& s : statistics_of_gemm) {
-    auto& column = table.add<double>(s.name, "1", s.long_name);
-    for (const GemmRecord& r : records_) column.push_back(s.value(r.error));
+  for (std::size_t i = 0; i < std::size(numbers_of_gemm); ++i) {
+    if (i == step_after) table.add<std::int64_t>("step", "1", "recorded step");
+    table.add<std::int64_t>(numbers_of_gemm[i].name, "1", numbers_of_gemm[i].long_name);
   }
-  Table& lookup = results.add("lookup/accumulator", "matrix units as they were asked for");
+  table.add<std::string>("gemm", "1", "fprop, dgrad or wgrad");
+  for (const GemmStatistic& s : statistics_of_gemm) table.add<double>(s.name, "1", s.long_name);
+  return table;
+}
+
+void append(Table& table, const GemmRecord& product, std::int64_t step) {
+  RowWriter row(table);
+  for (std::size_t i = 0; i < std::size(numbers_of_gemm); ++i) {
+    if (i == step_after) row.put(step);
+    row.put(numbers_of_gemm[i].value(product));
+  }
+  row.put(product.gemm);
+  for (const GemmStatistic& s : statistics_of_gemm) row.put(s.value(product.error));
+}
+
+void GemmTables::write_to(Results& results) const {
+  Table& table = results.tables.emplace_back(empty_gemm_table());
+  for (const GemmRecord& r : records_) append(table, r, input_.steps[r.step]);
+  results.tables.push_back(accumulator_table(requests_));
+}
+
+Table accumulator_table(std::span<const GemmRequest> requests) {
+  Table lookup("lookup/accumulator", "matrix units as they were asked for");
   auto& name = lookup.add<std::string>("name", "1", "model and options");
   auto& promote = lookup.add<std::string>("promote", "1", "N_C as it was asked for");
   auto& order = lookup.add<std::string>("order", "1", "where the scales enter, as it was asked for");
   auto& output = lookup.add<std::string>("output_format", "1", "format of D");
   auto& parts = lookup.add<std::int64_t>("split_k", "1", "parts of K summed apart");
-  for (const GemmRequest& r : requests_) {
+  for (const GemmRequest& r : requests) {
     name.push_back(r.accumulator), promote.push_back(r.promote), order.push_back(r.order);
     output.emplace_back(r.bf16_output ? "bfloat16" : "float32"), parts.push_back(r.split_k);
   }
+  return lookup;
 }
 
 Table GemmTables::summary() const {

@@ -8,6 +8,14 @@
 
 namespace fp8scope {
 
+/// The table gemm without rows.
+Table empty_gemm_table();
+/// Appends a row to it; `step` is the number of the step, `product` the record with ids of tensors,
+/// recipe and unit as they stand in the lookup tables.
+void append(Table& table, const GemmRecord& product, std::int64_t step);
+
+Table accumulator_table(std::span<const GemmRequest> requests);
+
 /// Collects what replay_gemms() measures as the tables gemm and lookup/accumulator.
 class GemmTables {
  public:

@@ -115,6 +115,9 @@ class Dataset : public Object {
   std::vector<T> values() const;
   template <class T>
   void write_all(std::span<const T> values);
+  /// The values from index `first` of the first axis on; whole slices of the other axes.
+  template <class T>
+  void write_from(std::int64_t first, std::span<const T> values);
 
   /// Throws DataError if parts of it were never written, which would read as fill values.
   void require_data() const;

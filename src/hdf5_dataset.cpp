@@ -191,6 +191,7 @@ void Dataset::require_data() const {
 }
 
 void Dataset::read(const Shape& start, const Shape& count, void* out) const {
+  prepare();  // HDF5 prints errors until each thread tells it not to
   if (type_bytes(type_) == 0) throw DataError(fmt::format("{}: holds no numbers", where()));
   if (element_count(count) == 0) return;
   const Selection selection(id(), start, count, where());
@@ -256,14 +257,28 @@ void Dataset::write_all(std::span<const T> values) {
   if (static_cast<std::int64_t>(values.size()) != element_count(shape_) || native<T>() != type_)
     throw std::invalid_argument(
         fmt::format("{}: {} values of another type or shape", where(), values.size()));
+  write_from(0, values);
+}
+
+template <class T>
+void Dataset::write_from(std::int64_t first, std::span<const T> values) {
   if (values.empty()) return;
+  Shape start(shape_.size(), 0), count = shape_;
+  if (!shape_.empty()) {
+    const std::int64_t slice = element_count(shape_) / shape_[0];
+    start[0] = first, count[0] = static_cast<std::int64_t>(values.size()) / slice;
+    if (count[0] * slice != static_cast<std::int64_t>(values.size()) || first + count[0] > shape_[0] || native<T>() != type_)
+      throw std::invalid_argument(fmt::format("{}: {} values of another type or shape", where(), values.size()));
+  }
   if constexpr (std::is_same_v<T, std::string>) {
     std::vector<const char*> pointers;
     for (const std::string& text : values) pointers.push_back(text.c_str());
-    check_io(H5Dwrite(id(), text_type().get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()),
+    const Selection selection(id(), start, count, where());
+    check_io(H5Dwrite(id(), text_type().get(), selection.memory.get(), selection.file.get(), H5P_DEFAULT,
+                      pointers.data()),
              where(), "write the data");
   } else {
-    write(Shape(shape_.size(), 0), shape_, values.data());
+    write(start, count, values.data());
   }
 }
 
@@ -273,10 +288,15 @@ template std::vector<float> Dataset::values() const;
 template std::vector<double> Dataset::values() const;
 template std::vector<std::string> Dataset::values() const;
 template void Dataset::write_all(std::span<const std::int64_t>);
+template void Dataset::write_from(std::int64_t, std::span<const std::int64_t>);
 template void Dataset::write_all(std::span<const std::uint64_t>);
+template void Dataset::write_from(std::int64_t, std::span<const std::uint64_t>);
 template void Dataset::write_all(std::span<const float>);
+template void Dataset::write_from(std::int64_t, std::span<const float>);
 template void Dataset::write_all(std::span<const double>);
+template void Dataset::write_from(std::int64_t, std::span<const double>);
 template void Dataset::write_all(std::span<const std::string>);
+template void Dataset::write_from(std::int64_t, std::span<const std::string>);
 
 void Dataset::make_scale(const std::string& name) {
   check_io(H5DSset_scale(id(), name.c_str()), where(), "make it a dimension scale");

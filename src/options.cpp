@@ -16,6 +16,8 @@ namespace {
 
 constexpr const char* positional_key = "positional-words";
 
+Options::Describe describe;
+
 struct Arity {
   std::size_t least = 0, most = 0;
 };
@@ -45,6 +47,8 @@ std::string suggestion(const po::options_description& description, std::string o
 
 }  // namespace
 
+void Options::describe_to(Describe to) { describe = std::move(to); }
+
 Options::Options(std::string_view command, std::string_view positional)
     : command_(command), positional_(positional), description_("options", 100) {
   flag("help,h", "show this text");
@@ -52,6 +56,10 @@ Options::Options(std::string_view command, std::string_view positional)
 
 void Options::add(const char* name, const char* value_name, const char* help) {
   description_.add_options()(name, po::value<std::string>()->value_name(value_name), help);
+}
+
+void Options::add_list(const char* name, const char* value_name, const char* help) {
+  description_.add_options()(name, po::value<std::vector<std::string>>()->composing()->value_name(value_name), help);
 }
 
 void Options::flag(const char* name, const char* help) { description_.add_options()(name, help); }
@@ -82,7 +90,13 @@ bool Options::parse(const Args& args) {
   } catch (const po::error& error) {
     fail(error.what());
   }
-  if (has("help")) return print_help(), false;
+  if (has("help")) {
+    if (describe)
+      describe(command_, description_);
+    else
+      print_help();
+    return false;
+  }
   if (has(positional_key)) words_ = values_[positional_key].as<std::vector<std::string>>();
   const Arity arity = arity_of(positional_);
   if (words_.size() < arity.least) fail(fmt::format("expected {}", positional_));
@@ -102,6 +116,10 @@ std::string Options::required(const std::string& name) const {
 
 std::string Options::text_or(const std::string& name, std::string_view fallback) const {
   return text(name).value_or(std::string(fallback));
+}
+
+std::vector<std::string> Options::strings(const std::string& name) const {
+  return has(name) ? values_[name].as<std::vector<std::string>>() : std::vector<std::string>{};
 }
 
 std::vector<std::string> Options::list(const std::string& name) const {

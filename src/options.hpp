@@ -2,6 +2,7 @@
 
 #include <boost/program_options.hpp>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -27,7 +28,13 @@ class Options {
   /// or a word is in [brackets], which makes it optional.
   Options(std::string_view command, std::string_view positional);
 
+  /// Called instead of printing when a command is asked for its help; nullptr: print. For completion.
+  using Describe = std::function<void(const std::string& command, const boost::program_options::options_description&)>;
+  static void describe_to(Describe describe);
+
   void add(const char* name, const char* value_name, const char* help);
+  /// An option that may be repeated; see strings().
+  void add_list(const char* name, const char* value_name, const char* help);
   void flag(const char* name, const char* help);
 
   /// False if --help was given (and printed). Throws UsageError on an unknown or repeated option, a
@@ -41,6 +48,8 @@ class Options {
   /// Throws UsageError if the option is missing.
   std::string required(const std::string& name) const;
   std::string text_or(const std::string& name, std::string_view fallback) const;
+  /// Every value of an option of add_list(), in order.
+  std::vector<std::string> strings(const std::string& name) const;
   /// Comma-separated list. Throws UsageError on an empty element.
   std::vector<std::string> list(const std::string& name) const;
   /// Decimal or 0x hexadecimal. Throws UsageError on a sign, a fraction, or overflow.

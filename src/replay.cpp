@@ -2,11 +2,16 @@
 
 #include <fmt/format.h>
 #include <tbb/global_control.h>
+#include <tbb/parallel_for.h>
 #include <tbb/parallel_pipeline.h>
 #include <tbb/task_arena.h>
 
 #include <algorithm>
+#include <atomic>
+#include <deque>
+#include <exception>
 #include <mutex>
+#include <numeric>
 
 #include "src/errors.hpp"
 #include "src/replay_plan.hpp"
@@ -14,53 +19,81 @@
 namespace fp8scope {
 namespace {
 
+/// Some casts of a tensor that are measured together.
+struct Batch {
+  std::size_t number;
+  std::vector<ReplayCast> casts;
+  std::vector<TensorCast> tensor_casts;
+  std::vector<CastResult> results;
+  std::vector<CastTiles> tiles;
+};
+
 /// One tensor of one step on its way through the pipeline.
 struct Job {
   std::size_t tensor, step;
   std::vector<float> x;  ///< the whole tensor, or empty if it is to be streamed
   std::unique_ptr<TensorFacts> facts;
-  std::vector<CastResult> results;
-  std::vector<CastTiles> tiles;
+  std::shared_ptr<const TensorPlan> plan;
+  std::vector<Batch> batches;
+  std::string unreadable;  ///< why, if so
 };
 
 class Replay {
  public:
-  Replay(const ReplayInput& input, const ReplayOptions& options) : input_(input), tiles_(options.tiles) {
-    for (std::size_t t = 0; t < input.tensors.size(); ++t) {
-      plans_.push_back(plan_tensor(input, options, t));
-      if (plans_[t].casts.empty()) continue;
+  Replay(const ReplayInput& input, const ReplayOptions& options, const ReplayControl& control)
+      : input_(input), options_(options), control_(control) {
+    for (std::size_t t = 0; t < input.tensors.size(); ++t)
       for (std::int64_t s = 0; s < input.tensors[t].steps; ++s)
         items_.push_back({t, static_cast<std::size_t>(s)});
-    }
     std::uint64_t largest = 1;
     for (const TensorInfo& info : input.tensors) largest = std::max(largest, bytes_of(info));
     const auto threads = static_cast<std::uint64_t>(options.threads);
     in_flight_ = std::clamp<std::uint64_t>(options.max_memory / largest, 2, threads + 1);
     whole_limit_ = options.max_memory / in_flight_;
+    plans_.resize(input.tensors.size());
+  }
+
+  /// Decides every cast before the first is made, so that what cannot be done is said at once.
+  void plan_all() {
+    for (std::size_t t = 0; t < plans_.size(); ++t) plan(t);
   }
 
   void run(const std::function<void(const ReplayItem&)>& take) {
     std::size_t next = 0;
     const auto read = [&](tbb::flow_control& control) -> Job* {
-      if (next == items_.size()) {
-        control.stop();
-        return nullptr;
-      }
-      return start(items_[next++]);
+      Job* job = nullptr;
+      guarded([&] {
+        while (!job && next < items_.size() && !failed_ && !(control_.stop && control_.stop())) job = start(items_[next++]);
+      });
+      if (!job) control.stop();
+      return job;
     };
     const auto measure = [&](Job* job) {
-      measure_job(*job);
+      guarded([&] {
+        try {
+          if (job->unreadable.empty()) measure_job(*job);
+        } catch (const DataError& error) {
+          if (!control_.unreadable) throw;
+          job->unreadable = error.what();
+        }
+      });
+      job->x = {};
       return job;
     };
     const auto finish = [&](Job* pointer) {
       const std::unique_ptr<Job> job(pointer);
-      take({job->tensor, job->step, job->facts.get(), plans_[job->tensor].casts, job->results,
-            job->tiles});
+      if (failed_) return;
+      guarded([&] {
+        if (!job->unreadable.empty()) return control_.unreadable(job->tensor, job->step, job->unreadable);
+        if (!take) return;
+        for (const Batch& batch : job->batches) take(item_of(*job, batch));
+      });
     };
     using Mode = tbb::filter_mode;
     tbb::parallel_pipeline(in_flight_, tbb::make_filter<void, Job*>(Mode::serial_in_order, read) &
                                            tbb::make_filter<Job*, Job*>(Mode::parallel, measure) &
                                            tbb::make_filter<Job*, void>(Mode::serial_in_order, finish));
+    if (error_) std::rethrow_exception(error_);
   }
 
  private:
@@ -68,18 +101,72 @@ class Replay {
     std::size_t tensor, step;
   };
 
+  /// No exception may reach TBB: it would cancel the loops inside other tensors, which then end early
+  /// without a word, and half-measured results would be taken.
+  void guarded(const auto& work) {
+    try {
+      work();
+    } catch (...) {
+      const std::lock_guard lock(failing_);
+      if (!error_) error_ = std::current_exception();
+      failed_ = true;
+    }
+  }
+
   static std::uint64_t bytes_of(const TensorInfo& info) {
     return static_cast<std::uint64_t>(info.rows) * static_cast<std::uint64_t>(info.cols) * 4;
   }
 
+  static ReplayItem item_of(const Job& job, const Batch& batch) {
+    return {job.tensor, job.step, job.facts.get(), batch.casts, batch.results, batch.tiles};
+  }
+
+  /// Plans are kept while the steps of their tensor pass, or from plan_all() on.
+  std::shared_ptr<const TensorPlan> plan(std::size_t tensor) {
+    if (plans_[tensor]) return plans_[tensor];
+    if (tensor > 0 && control_.wanted) plans_[tensor - 1] = nullptr;
+    const std::lock_guard lock(reading_);  // a plan may have to read the tensor
+    return plans_[tensor] = std::make_shared<const TensorPlan>(plan_tensor(input_, options_, tensor, control_.refused));
+  }
+
+  std::vector<std::size_t> wanted_batches(const Item& item) const {
+    if (!control_.wanted) return {0};
+    std::vector<std::size_t> numbers;
+    for (std::size_t b = 0; b * control_.recipes_per_batch < options_.recipes.size(); ++b)
+      if (control_.wanted(item.tensor, item.step, b)) numbers.push_back(b);
+    return numbers;
+  }
+
+  /// nullptr if there is nothing to measure.
   Job* start(const Item& item) {
-    auto job = std::make_unique<Job>(Job{item.tensor, item.step, {}, nullptr, {}, {}});
-    const TensorInfo& info = input_.tensors[item.tensor];
-    if (bytes_of(info) <= whole_limit_) {
-      job->x.resize(static_cast<std::size_t>(info.rows * info.cols));
-      read(*job, 0, info.rows, job->x.data());
+    const std::vector<std::size_t> numbers = wanted_batches(item);
+    if (numbers.empty()) return nullptr;
+    auto job = std::make_unique<Job>();
+    job->tensor = item.tensor, job->step = item.step;
+    try {
+      job->plan = plan(item.tensor);
+      for (const std::size_t number : numbers) job->batches.push_back(batch_of(*job->plan, item.step, number));
+      if (!control_.wanted && job->batches[0].casts.empty()) return nullptr;
+      const TensorInfo& info = input_.tensors[item.tensor];
+      if (bytes_of(info) <= whole_limit_) {
+        job->x.resize(static_cast<std::size_t>(info.rows * info.cols));
+        read(*job, 0, info.rows, job->x.data());
+      }
+    } catch (const DataError& error) {
+      if (!control_.unreadable) throw;
+      job->unreadable = error.what();
     }
     return job.release();
+  }
+
+  Batch batch_of(const TensorPlan& plan, std::size_t step, std::size_t number) const {
+    Batch batch{number, {}, {}, {}, {}};
+    for (std::size_t c = 0; c < plan.casts.size(); ++c) {
+      if (control_.wanted && plan.casts[c].recipe / control_.recipes_per_batch != number) continue;
+      batch.casts.push_back(plan.casts[c]);
+      batch.tensor_casts.push_back(plan.tensor_casts[step][c]);
+    }
+    return batch;
   }
 
   void read(const Job& job, std::int64_t first, std::int64_t count, float* out) {
@@ -106,34 +193,69 @@ class Replay {
 
   void measure_job(Job& job) {
     const TensorInfo& info = input_.tensors[job.tensor];
-    const TensorPlan& plan = plans_[job.tensor];
-    const std::vector<TensorCast>& casts = plan.tensor_casts[job.step];
-    const std::int64_t step = CastPass::panel_rows(casts);
-    job.facts = std::make_unique<TensorFacts>(info.rows, info.cols, plan.by_column);
+    std::int64_t step = tile_rows;
+    for (const Batch& batch : job.batches) step = std::lcm(step, CastPass::panel_rows(batch.tensor_casts));
+    job.facts = std::make_unique<TensorFacts>(info.rows, info.cols, job.plan->by_column);
     for_each_panel(job, step, [&](std::int64_t first, std::int64_t count, const float* x) {
       job.facts->add(first, count, x);
     });
     job.facts->finish();
-    CastPass pass(*job.facts, casts, plan.whole_amax[job.step], tiles_);
-    if (pass.needs_preparation())
-      for_each_panel(job, step, [&](std::int64_t first, std::int64_t count, const float* x) {
-        pass.prepare(first, count, x);
+    if (job.x.empty()) return measure_streamed(job, step);
+    tbb::parallel_for(std::size_t{0}, job.batches.size(), [&](std::size_t b) {
+      if (failed_ || (b > 0 && control_.stop && control_.stop())) return;
+      guarded([&] {
+        CastPass pass(*job.facts, job.batches[b].tensor_casts, job.plan->whole_amax[job.step], options_.tiles);
+        if (pass.needs_preparation()) pass.prepare(0, info.rows, job.x.data());
+        pass.add(0, info.rows, job.x.data());
+        take_batch(job, b, pass);
       });
-    for_each_panel(job, step, [&](std::int64_t first, std::int64_t count, const float* x) {
-      pass.add(first, count, x);
     });
-    job.results = pass.finish();
-    job.tiles = pass.finish_tiles();
-    job.x = {};
+  }
+
+  /// Every panel feeds all batches, so that a tensor larger than memory is read twice, not once a batch.
+  void measure_streamed(Job& job, std::int64_t step) {
+    std::deque<CastPass> passes;
+    for (const Batch& batch : job.batches)
+      passes.emplace_back(*job.facts, batch.tensor_casts, job.plan->whole_amax[job.step], options_.tiles);
+    const auto feed = [&](const auto& each) {
+      for_each_panel(job, step, [&](std::int64_t first, std::int64_t count, const float* x) {
+        tbb::parallel_for(std::size_t{0}, passes.size(), [&](std::size_t b) { guarded([&] { each(passes[b], first, count, x); }); });
+      });
+    };
+    if (std::ranges::any_of(passes, &CastPass::needs_preparation))
+      feed([](CastPass& pass, std::int64_t first, std::int64_t count, const float* x) {
+        if (pass.needs_preparation()) pass.prepare(first, count, x);
+      });
+    feed([](CastPass& pass, std::int64_t first, std::int64_t count, const float* x) { pass.add(first, count, x); });
+    if (failed_) return;
+    for (std::size_t b = 0; b < passes.size(); ++b) take_batch(job, b, passes[b]);
+  }
+
+  void take_batch(Job& job, std::size_t b, CastPass& pass) {
+    Batch& batch = job.batches[b];
+    batch.results = pass.finish();
+    batch.tiles = pass.finish_tiles();
+    if (control_.measured && !failed_) control_.measured(item_of(job, batch), batch.number);
   }
 
   const ReplayInput& input_;
-  std::optional<TileRequest> tiles_;
-  std::vector<TensorPlan> plans_;
+  const ReplayOptions& options_;
+  const ReplayControl& control_;
+  std::vector<std::shared_ptr<const TensorPlan>> plans_;
   std::vector<Item> items_;
   std::uint64_t in_flight_ = 2, whole_limit_ = 0;
-  std::mutex reading_;
+  std::mutex reading_, failing_;
+  std::exception_ptr error_;          ///< the first
+  std::atomic<bool> failed_{false};
 };
+
+void run_on_threads(int threads, const std::function<void()>& work) {
+  // The limit must cover the arena too: TBB would else lend a small machine's only worker.
+  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
+                                  static_cast<std::size_t>(threads));
+  tbb::task_arena arena(threads);
+  arena.execute(work);
+}
 
 }  // namespace
 
@@ -145,12 +267,15 @@ ReplayInput replay_input(const Trace& trace) {
 
 void replay(const ReplayInput& input, const ReplayOptions& options,
             const std::function<void(const ReplayItem&)>& take) {
-  Replay work(input, options);
-  // The limit must cover the arena too: TBB would else lend a small machine's only worker.
-  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
-                                  static_cast<std::size_t>(options.threads));
-  tbb::task_arena arena(options.threads);
-  arena.execute([&] { work.run(take); });
+  const ReplayControl everything;
+  Replay work(input, options, everything);
+  work.plan_all();
+  run_on_threads(options.threads, [&] { work.run(take); });
+}
+
+void replay_batches(const ReplayInput& input, const ReplayOptions& options, const ReplayControl& control) {
+  Replay work(input, options, control);
+  run_on_threads(options.threads, [&] { work.run({}); });
 }
 
 }  // namespace fp8scope

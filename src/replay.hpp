@@ -25,6 +25,8 @@ struct ReplayInput {
   std::function<void(std::size_t tensor, std::size_t step, std::int64_t first, std::int64_t count,
                      float* out)>
       read_rows;
+  /// amax of a recorded step where it is not what the history says (outliers were injected).
+  std::function<float(std::size_t tensor, std::size_t step)> recorded_amax = {};
 };
 
 ReplayInput replay_input(const Trace& trace);
@@ -58,6 +60,24 @@ struct ReplayItem {
   std::span<const CastTiles> tiles;          ///< [casts]; empty unless asked for
 };
 
+/// How a sweep runs a part of a replay, keeps what it has measured and goes on later. A batch is what
+/// the recipes [batch * recipes_per_batch, ...) give for one tensor of one step.
+struct ReplayControl {
+  std::size_t recipes_per_batch = 16;
+  /// Which batches are to be measured; all of them unless given. Called by one thread at a time.
+  std::function<bool(std::size_t tensor, std::size_t step, std::size_t batch)> wanted;
+  /// Takes a batch as soon as it is measured; called by any thread.
+  std::function<void(const ReplayItem&, std::size_t batch)> measured;
+  /// Takes a recipe that cannot be applied to a tensor, which is then left out, and a tensor of one step
+  /// that cannot be read. Without them these are errors.
+  std::function<void(std::size_t tensor, std::size_t recipe, const std::string& gemm,
+                     const std::string& why)>
+      refused;
+  std::function<void(std::size_t tensor, std::size_t step, const std::string& why)> unreadable;
+  /// True: start nothing more, finish what was started.
+  std::function<bool()> stop;
+};
+
 /// Casts every recorded tensor of every recorded step under every recipe and measures the loss.
 ///
 /// Delayed recipes are stepped through the whole history, recorded or not; a tensor without a slot in
@@ -66,5 +86,8 @@ struct ReplayItem {
 /// Throws UnknownName, std::invalid_argument (recipes), DataError, and what `read_rows` throws.
 void replay(const ReplayInput& input, const ReplayOptions& options,
             const std::function<void(const ReplayItem&)>& take);
+
+/// The same for the batches that `control` wants; a tensor is read once for all of them.
+void replay_batches(const ReplayInput& input, const ReplayOptions& options, const ReplayControl& control);
 
 }  // namespace fp8scope

@@ -17,24 +17,14 @@ Role role_of(const ReplayInput& input, const TensorInfo& info) {
                               info.name(), info.operand));
 }
 
-/// The uses of a tensor that were asked for. A tensor that names none is taken as [rows, K].
-std::vector<GemmUse> uses_of(const TensorInfo& info, const std::string& which) {
-  if (info.gemms.empty()) return {{"", 2}};
-  if (which == "all") return info.gemms;
-  if (which == "first") return {info.gemms.front()};
-  std::vector<GemmUse> uses;
-  std::ranges::copy_if(info.gemms, std::back_inserter(uses),
-                       [&](const GemmUse& use) { return use.gemm == which; });
-  return uses;
-}
-
 /// One amax for each step that a delayed recipe has to live through, and which of them are recorded.
 struct Past {
   std::vector<float> amax;
   std::vector<std::int64_t> recorded;  ///< [recorded steps] index into amax
 };
 
-Past past_from_history(const ReplayInput& input, const TensorInfo& info, std::int64_t slot) {
+Past past_from_history(const ReplayInput& input, std::size_t tensor, std::int64_t slot) {
+  const TensorInfo& info = input.tensors[tensor];
   const AmaxHistory& history = *input.history;
   Past past;
   for (std::size_t t = 0; t < history.step.size(); ++t)
@@ -46,6 +36,7 @@ Past past_from_history(const ReplayInput& input, const TensorInfo& info, std::in
                                   "amax of every step",
                                   input.where, input.steps[s]));
     past.recorded.push_back(t);
+    if (input.recorded_amax) past.amax[t] = input.recorded_amax(tensor, s);
   }
   return past;
 }
@@ -94,7 +85,18 @@ void run_through(Recipe& recipe, const Past& past, std::size_t cast,
 
 }  // namespace
 
-TensorPlan plan_tensor(const ReplayInput& input, const ReplayOptions& options, std::size_t tensor) {
+std::vector<GemmUse> uses_of(const TensorInfo& info, const std::string& which) {
+  if (info.gemms.empty()) return {{"", 2}};
+  if (which == "all") return info.gemms;
+  if (which == "first") return {info.gemms.front()};
+  std::vector<GemmUse> uses;
+  std::ranges::copy_if(info.gemms, std::back_inserter(uses),
+                       [&](const GemmUse& use) { return use.gemm == which; });
+  return uses;
+}
+
+TensorPlan plan_tensor(const ReplayInput& input, const ReplayOptions& options, std::size_t tensor,
+                       const TakeRefusal& refused) {
   const TensorInfo& info = input.tensors[tensor];
   if (info.rows == 0 || info.cols == 0)
     throw DataError(fmt::format("{}: tensor {} is empty", input.where, info.name()));
@@ -108,9 +110,15 @@ TensorPlan plan_tensor(const ReplayInput& input, const ReplayOptions& options, s
       auto recipe = make_recipe(options.recipes[r], operand);
       BlockShape block = recipe->plan().block;
       if (use.axis == 1) std::swap(block.rows, block.cols);
-      CastPass::require_whole_blocks(
-          recipe->plan(), block, info.rows, info.cols,
-          fmt::format("{}: {}: recipe {}", input.where, info.name(), options.recipes[r]));
+      try {
+        CastPass::require_whole_blocks(
+            recipe->plan(), block, info.rows, info.cols,
+            fmt::format("{}: {}: recipe {}", input.where, info.name(), options.recipes[r]));
+      } catch (const DataError& error) {
+        if (!refused) throw;
+        refused(tensor, r, use.gemm, error.what());
+        continue;
+      }
       const bool turned = use.axis == 1;
       plan.by_column |= (block.rows == 0 && block.cols != 0) || (turned && recipe->plan().scope == Scope::row);
       plan.casts.push_back({r, use.gemm, recipe->plan(), block});
@@ -125,7 +133,7 @@ TensorPlan plan_tensor(const ReplayInput& input, const ReplayOptions& options, s
   const bool has_memory =
       std::ranges::any_of(plan.recipes, [](const auto& recipe) { return !recipe->block_rule(); });
   if (!has_memory && !(sampled && slot >= 0)) return plan;
-  const Past past = slot >= 0 ? past_from_history(input, info, slot)
+  const Past past = slot >= 0 ? past_from_history(input, tensor, slot)
                               : past_from_tensors(input, options, tensor);
   // Where only some rows were recorded, the history knows the amax of the whole operand.
   for (std::int64_t s = 0; sampled && slot >= 0 && s < info.steps; ++s)

@@ -17,7 +17,16 @@ struct TensorPlan {
   bool by_column = false;                             ///< some block spans all rows
 };
 
+/// Takes a recipe that cannot be applied to a tensor; see ReplayControl.
+using TakeRefusal =
+    std::function<void(std::size_t tensor, std::size_t recipe, const std::string& gemm, const std::string& why)>;
+
 /// Decides every cast of a tensor and runs the delayed recipes through the history.
-TensorPlan plan_tensor(const ReplayInput& input, const ReplayOptions& options, std::size_t tensor);
+TensorPlan plan_tensor(const ReplayInput& input, const ReplayOptions& options, std::size_t tensor,
+                       const TakeRefusal& refused = {});
+
+/// The uses of a tensor that were asked for ("first", "all", "fprop", ...). A tensor that names none is
+/// taken as [rows, K].
+std::vector<GemmUse> uses_of(const TensorInfo& info, const std::string& which);
 
 }  // namespace fp8scope

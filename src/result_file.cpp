@@ -8,6 +8,7 @@
 #include <ctime>
 #include <filesystem>
 #include <numeric>
+#include <optional>
 
 #include "src/errors.hpp"
 #include "src/sha256.hpp"
@@ -39,13 +40,11 @@ void label(h5::Dataset& dataset, const std::string& units, const std::string& lo
   dataset.set("long_name", long_name);
 }
 
-h5::Dataset write_scale(h5::Group& group, const std::string& name,
-                        const std::vector<std::int64_t>& values, const std::string& long_name) {
-  const h5::Shape shape{std::ssize(values)};
+h5::Dataset create_scale(h5::Group& group, const std::string& name, std::int64_t size, const std::string& long_name) {
+  const h5::Shape shape{size};
   h5::Storage storage;  // a chunk costs 2 KiB of index
-  if (values.size() > 1024) storage = {h5::row_chunk(shape, sizeof(std::int64_t)), deflate_level};
+  if (size > 1024) storage = {h5::row_chunk(shape, sizeof(std::int64_t)), deflate_level};
   h5::Dataset scale = group.create_dataset(name, h5::Type::i64, shape, storage);
-  scale.write_all<std::int64_t>(values);
   scale.make_scale(name);
   label(scale, "1", long_name);
   return scale;
@@ -54,15 +53,20 @@ h5::Dataset write_scale(h5::Group& group, const std::string& name,
 /// The scales of a table's group: "row", and one for each axis of its columns.
 class Scales {
  public:
-  Scales(h5::Group& group, const Table& table) {
-    std::vector<std::int64_t> numbers(table.rows());
-    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<std::int64_t>(i);
-    scales_.emplace_back("row", write_scale(group, "row", numbers, "row of the table"));
-    for (const Column& column : table.columns)
-      if (column.axis && !find(column.axis->name))
-        scales_.emplace_back(
-            column.axis->name,
-            write_scale(group, column.axis->name, column.axis->values, column.axis->long_name));
+  Scales(h5::Group& group, const Table& table, std::int64_t rows) {
+    h5::Dataset& row = scales_.emplace_back("row", create_scale(group, "row", rows, "row of the table")).second;
+    std::vector<std::int64_t> numbers;
+    for (std::int64_t first = 0; first < rows; first += std::ssize(numbers)) {
+      numbers.resize(static_cast<std::size_t>(std::min<std::int64_t>(rows - first, TableWriter::block_rows)));
+      std::iota(numbers.begin(), numbers.end(), first);
+      row.write_from<std::int64_t>(first, numbers);
+    }
+    for (const Column& column : table.columns) {
+      if (!column.axis || find(column.axis->name)) continue;
+      scales_.emplace_back(column.axis->name, create_scale(group, column.axis->name, std::ssize(column.axis->values),
+                                                           column.axis->long_name))
+          .second.write_all<std::int64_t>(column.axis->values);
+    }
   }
   const h5::Dataset* find(const std::string& name) const {
     for (const auto& [known, scale] : scales_)
@@ -74,10 +78,10 @@ class Scales {
   std::deque<std::pair<std::string, h5::Dataset>> scales_;
 };
 
-void write_column(h5::Group& group, const Column& column, const Scales& scales) {
-  std::visit(
-      [&]<class T>(const std::vector<T>& values) {
-        h5::Shape shape{static_cast<std::int64_t>(column.rows())};
+h5::Dataset create_column(h5::Group& group, const Column& column, std::int64_t rows, const Scales& scales) {
+  return std::visit(
+      [&]<class T>(const std::vector<T>&) {
+        h5::Shape shape{rows};
         std::vector<const h5::Dataset*> axes{scales.find("row")};
         if (column.axis)
           shape.push_back(std::ssize(column.axis->values)),
@@ -85,9 +89,9 @@ void write_column(h5::Group& group, const Column& column, const Scales& scales) 
         h5::Storage storage;
         if (!column.is_text()) storage = {h5::row_chunk(shape, sizeof(T)), deflate_level};
         h5::Dataset dataset = group.create_dataset(column.name, element_of<T>(), shape, storage);
-        dataset.write_all<T>(values);
         dataset.attach_scales(axes);
         label(dataset, column.unit, column.long_name);
+        return dataset;
       },
       column.values);
 }
@@ -99,52 +103,6 @@ std::string signal_of(const Table& table) {
         std::holds_alternative<std::vector<float>>(column.values))
       return column.name;
   return table.columns.empty() ? "" : table.columns.front().name;
-}
-
-void write_table(h5::Group& root, const Table& table) {
-  h5::Group group = root.create_group(table.name);
-  group.set("long_name", table.long_name);
-  if (const std::string signal = signal_of(table); !signal.empty()) {
-    group.set("NX_class", std::string("NXdata"));
-    group.set("signal", signal);
-    group.set("axes", std::vector<std::string>{"row"});
-  }
-  const Scales scales(group, table);
-  for (const Column& column : table.columns) write_column(group, column, scales);
-}
-
-/// Only a piece of it is in memory at any time.
-void write_long_table(h5::Group& root, const LongTable& table) {
-  h5::Group group = root.create_group(table.layout.name);
-  group.set("long_name", table.layout.long_name);
-  group.set("NX_class", std::string("NXdata"));
-  group.set("signal", signal_of(table.layout));
-  group.set("axes", std::vector<std::string>{"row"});
-  const h5::Shape shape{table.rows};
-  const auto create = [&](const std::string& name, h5::Type type) {
-    return group.create_dataset(name, type, shape, {h5::row_chunk(shape, h5::type_bytes(type)), deflate_level});
-  };
-  h5::Dataset row = create("row", h5::Type::i64);
-  std::deque<h5::Dataset> columns;
-  for (const Column& column : table.layout.columns)
-    columns.push_back(create(column.name, std::visit([]<class T>(const std::vector<T>&) { return element_of<T>(); },
-                                                     column.values)));
-  std::int64_t first = 0;
-  table.for_each_chunk([&](const Table& chunk) {
-    const auto count = static_cast<std::int64_t>(chunk.rows());
-    std::vector<std::int64_t> numbers(count);
-    std::iota(numbers.begin(), numbers.end(), first);
-    row.write({first}, {count}, numbers.data());
-    for (std::size_t c = 0; c < columns.size(); ++c)
-      std::visit([&](const auto& values) { columns[c].write({first}, {count}, values.data()); }, chunk.columns[c].values);
-    first += count;
-  });
-  row.make_scale("row");
-  label(row, "1", "row of the table");
-  for (std::size_t c = 0; c < columns.size(); ++c) {
-    columns[c].attach_scales({&row});
-    label(columns[c], table.layout.columns[c].unit, table.layout.columns[c].long_name);
-  }
 }
 
 Table inputs_table(const std::vector<InputFile>& inputs) {
@@ -231,23 +189,66 @@ InputFile identify(const std::string& path) {
   return {std::filesystem::path(path).filename().string(), std::filesystem::file_size(path), hash};
 }
 
-void write_results(const std::string& path, const Results& results, const RunInfo& run,
-                   bool reproducible) {
-  h5::NewFile file(path);
-  h5::Group& root = file.root();
+struct TableWriter::Columns {
+  h5::Group group;
+  std::optional<Scales> scales;
+  std::vector<h5::Dataset> datasets;
+  std::int64_t written = 0;
+};
+
+TableWriter::TableWriter(h5::Group& root, const Table& table, std::uint64_t rows)
+    : columns_(new Columns{root.create_group(table.name), {}, {}, 0}) {
+  h5::Group& group = columns_->group;
+  group.set("long_name", table.long_name);
+  if (const std::string signal = signal_of(table); !signal.empty()) {
+    group.set("NX_class", std::string("NXdata"));
+    group.set("signal", signal);
+    group.set("axes", std::vector<std::string>{"row"});
+  }
+  columns_->scales.emplace(group, table, static_cast<std::int64_t>(rows));
+  for (const Column& column : table.columns)
+    columns_->datasets.push_back(create_column(group, column, static_cast<std::int64_t>(rows), *columns_->scales));
+}
+
+TableWriter::~TableWriter() = default;
+
+void TableWriter::append(const Table& block) {
+  const std::size_t rows = block.rows();
+  for (std::size_t c = 0; c < block.columns.size(); ++c)
+    std::visit([&]<class T>(const std::vector<T>& values) { columns_->datasets[c].write_from<T>(columns_->written, values); },
+               block.columns[c].values);
+  columns_->written += static_cast<std::int64_t>(rows);
+}
+
+ResultWriter::ResultWriter(const std::string& path, const Results& results, const std::string& default_table) : file_(path) {
+  h5::Group& root = file_.root();
   root.set("schema", results.schema);
   root.set("schema_version", results.schema_version);
   root.set("title", results.title);
   root.set("tool", std::string("fp8scope"));
   root.set("tool_version", std::string(version));
   root.set("git_commit", std::string(git_commit));
-  if (!results.tables.empty()) root.set("default", results.tables.front().name);
+  if (!default_table.empty()) root.set("default", default_table);
   for (const h5::Attribute& a : results.attributes) root.set(a.name, a.value);
-  for (const Table& table : results.tables) write_table(root, table);
-  for (const LongTable& table : results.long_tables) write_long_table(root, table);
-  if (!results.inputs.empty()) write_table(root, inputs_table(results.inputs));
-  if (!reproducible) write_run_info(root, run);
-  file.commit();
+}
+
+void ResultWriter::write(const Table& table) { TableWriter(file_.root(), table, table.rows()).append(table); }
+
+void ResultWriter::commit(const std::vector<InputFile>& inputs, const RunInfo& run, bool reproducible) {
+  if (!inputs.empty()) write(inputs_table(inputs));
+  if (!reproducible) write_run_info(file_.root(), run);
+  file_.commit();
+}
+
+void write_results(const std::string& path, const Results& results, const RunInfo& run,
+                   bool reproducible) {
+  ResultWriter file(path, results, results.tables.empty() ? "" : results.tables.front().name);
+  for (const Table& table : results.tables) file.write(table);
+  for (const LongTable& table : results.long_tables) {
+    TableWriter writer(file.root(), table.layout, static_cast<std::uint64_t>(table.rows));
+    table.for_each_chunk([&](const Table& chunk) { writer.append(chunk); });
+  }
+  file.commit(results.inputs, run, reproducible);
 }
 
 bool is_result_file(const std::string& path) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -29,7 +30,7 @@ struct RunInfo {
 
 /// A table that is not held in memory.
 struct LongTable {
-  Table layout;  ///< its columns, empty; none with an axis, none of text
+  Table layout;  ///< its columns, empty
   std::int64_t rows = 0;
   /// Calls take(chunk) with pieces of the table, in order, `rows` in all.
   std::function<void(const std::function<void(const Table& chunk)>& take)> for_each_chunk;
@@ -48,6 +49,40 @@ struct Results {
   Table& add(std::string name, std::string long_name) {
     return tables.emplace_back(std::move(name), std::move(long_name));
   }
+};
+
+/// A table of a result file that is written block by block, so that it need not fit into memory.
+class TableWriter {
+ public:
+  /// Creates the group of `shape`, whose columns may be empty, for `rows` rows.
+  TableWriter(h5::Group& root, const Table& shape, std::uint64_t rows);
+  ~TableWriter();
+  TableWriter(const TableWriter&) = delete;
+  TableWriter& operator=(const TableWriter&) = delete;
+
+  /// A number of rows that fills whole chunks of every column without an axis.
+  static constexpr std::size_t block_rows = std::size_t{1} << 17;
+  /// The next rows. Throws std::invalid_argument if they are more than were announced.
+  void append(const Table& block);
+
+ private:
+  struct Columns;
+  std::unique_ptr<Columns> columns_;
+};
+
+/// A result file that is being written; it appears under its name when commit() returns.
+class ResultWriter {
+ public:
+  /// Writes schema, provenance and `header.attributes`; its tables are not looked at.
+  ResultWriter(const std::string& path, const Results& header, const std::string& default_table);
+
+  h5::Group& root() { return file_.root(); }
+  void write(const Table& table);
+  /// Writes `inputs`, and `run` unless `reproducible`. Throws IoError, and then leaves nothing behind.
+  void commit(const std::vector<InputFile>& inputs, const RunInfo& run, bool reproducible);
+
+ private:
+  h5::NewFile file_;
 };
 
 /// Writes the tables as groups of columns with dimension scales, units and long names; provenance

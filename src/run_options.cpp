@@ -14,15 +14,18 @@ void add_run_options(Options& options) {
   options.add("isa", "NAME", "vector instructions: auto (default), scalar, sse4, avx2, avx512");
 }
 
-int thread_count(const Options& options) {
-  const std::uint64_t asked = options.number_or("threads", 0);
+int thread_count(const Options& options) { return thread_count(options.number_or("threads", 0)); }
+
+int thread_count(std::uint64_t asked) {
   if (asked > 4096) throw UsageError(fmt::format("--threads {}: at most 4096", asked));
   if (asked > 0) return static_cast<int>(asked);
   return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
-Isa use_isa(const Options& options) {
-  const Isa wanted = by_name(isas, options.text_or("isa", "auto"), "--isa").isa;
+Isa use_isa(const Options& options) { return use_isa(options.text_or("isa", "auto")); }
+
+Isa use_isa(const std::string& name) {
+  const Isa wanted = by_name(isas, name, "--isa").isa;
   if (!isa_supported(wanted))
     throw SkippedError(fmt::format("--isa {}: this processor lacks these instructions; 'fp8scope info' "
                                    "lists those it has",

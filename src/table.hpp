@@ -62,6 +62,26 @@ struct Table {
   const Column& column(std::string_view column_name) const;
 };
 
+/// Appends one row to the columns of a table, in their order.
+class RowWriter {
+ public:
+  explicit RowWriter(Table& table, std::size_t first_column = 0) : table_(table), next_(first_column) {}
+  template <class T>
+  void put(const T& value) {
+    std::get<std::vector<T>>(table_.columns.at(next_++).values).push_back(value);
+  }
+  /// A row of a column with an axis.
+  template <class T>
+  void put_all(const T& values) {
+    auto& column = std::get<std::vector<std::remove_const_t<typename T::value_type>>>(table_.columns.at(next_++).values);
+    column.insert(column.end(), values.begin(), values.end());
+  }
+
+ private:
+  Table& table_;
+  std::size_t next_;
+};
+
 enum class TableStyle {
   text,  ///< aligned, numbers to 5 digits
   csv,   ///< RFC 4180; numbers that read back as the same bits; nan, inf
