@@ -44,7 +44,7 @@ struct OneTensor {
 };
 
 /// Every row of recipes() that scales, and some of their options: forty. Codecs are left out: their powers in
-/// binary64 cost fifty times a scaled cast, and would hide what the others share.
+/// binary64 take most of the time, and would hide what the others share.
 std::vector<std::string> forty_recipes() {
   std::vector<std::string> specs;
   for (const NamedRecipe& row : recipes())
