@@ -155,8 +155,9 @@ void NpyReader::read_header() {
   const std::string start = bytes_->text(0, 10);
   if (!start.starts_with(magic)) throw DataError(where + ": is not a .npy file");
   const int version = static_cast<unsigned char>(start[6]);
-  if (version < 1 || version > 3)
-    throw DataError(fmt::format("{}: .npy version {} is unknown", where, version));
+  const int minor = static_cast<unsigned char>(start[7]);
+  if (version < 1 || version > 3 || minor != 0)
+    throw DataError(fmt::format("{}: .npy version {}.{} is unknown", where, version, minor));
   const std::size_t before = version == 1 ? 10 : 12;
   const std::string length_field = bytes_->text(8, before - 8);
   LittleEndian field(length_field);

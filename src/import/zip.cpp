@@ -17,6 +17,7 @@ constexpr std::uint64_t end_bytes = 22, end64_bytes = 56, locator_bytes = 20, ce
                         local_bytes = 30;
 constexpr std::uint64_t largest_directory = std::uint64_t{64} << 20;
 constexpr std::size_t longest_name = 1024;
+constexpr int newest_version = 63;  // as Python's zipfile accepts
 constexpr std::uint32_t in_zip64 = 0xffffffff;
 constexpr std::uint16_t descriptor_flag = 8;
 /// Compression level, descriptor, UTF-8 names. The others mean encryption or patches.
@@ -143,7 +144,8 @@ void require_good_name(const ByteSource& archive, const std::string& name) {
 ZipMember read_central(const ByteSource& archive, LittleEndian& fields, std::uint16_t& flags) {
   if (fields.left() < central_bytes || fields.u32() != central_mark)
     damaged(archive, "its directory breaks off");
-  fields.take(4);
+  fields.take(2);
+  const std::uint16_t needed = fields.u16();
   flags = fields.u16();
   const std::uint16_t method = fields.u16();
   fields.take(4);
@@ -161,6 +163,8 @@ ZipMember read_central(const ByteSource& archive, LittleEndian& fields, std::uin
   read_extra(archive, shown, fields.take(extra), {&member.size, &member.compressed, &member.offset});
   fields.take(comment);
   require_good_name(archive, member.name);
+  if ((needed & 0xff) > newest_version)
+    damaged(archive, fmt::format("member '{}' needs version {} of the format", shown, needed & 0xff));
   if (flags & 1)
     throw DataError(fmt::format("{}: member '{}' is encrypted; write the archive without a password",
                                 archive.where(), shown));
