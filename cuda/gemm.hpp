@@ -2,16 +2,17 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "sim/scaled_gemm.hpp"
 
 /// Products of matrices on the GPU: the emulation of sim/scaled_gemm.hpp, bit for bit, and Hopper's own
 /// FP8 unit. No CUDA type leaves cuda/: this header serves the program with and without nvcc.
-namespace fp8scope::gpu {
+namespace fp8scope::cuda {
 
 /// "" if emulated_gemm() computes this product, else why not: the caller's CPU does.
-/// It takes aligned models of unscaled E4M3 and E5M2 codes that cut toward zero with C inside, of at
-/// most 25 fraction bits and 32 products a step: Hopper, Ada and Blackwell FP8.
+/// It takes aligned models of 8-bit codes without block scales of their own and with C inside: Hopper, Ada and
+/// Blackwell FP8, and custom ones.
 std::string emulated_gemm_refusal(const ScaledMatrix& a, const ScaledMatrix& b,
                                   const ScaledGemmOptions& options);
 
@@ -19,7 +20,7 @@ std::string emulated_gemm_refusal(const ScaledMatrix& a, const ScaledMatrix& b,
 ///
 /// c  [a.rows, b.rows] or empty, on the host
 /// d  [a.rows, b.rows], on the host, written
-/// Throws as scaled_gemm(), and std::runtime_error where the device refuses or there is none.
+/// Throws as scaled_gemm(), and DeviceError where the device refuses or there is none.
 void emulated_gemm(const ScaledMatrix& a, const ScaledMatrix& b, const ScaledGemmOptions& options,
                    std::span<const float> c, std::span<float> d, int device = 0);
 
@@ -48,4 +49,4 @@ KernelTimes time_emulated_gemm(std::int64_t m, std::int64_t n, std::int64_t k,
 KernelTimes time_native_gemm(std::int64_t m, std::int64_t n, std::int64_t k,
                              const ScaledGemmOptions& options, int rounds, int device = 0);
 
-}  // namespace fp8scope::gpu
+}  // namespace fp8scope::cuda

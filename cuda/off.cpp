@@ -1,5 +1,6 @@
 // The functions of cuda/ in a program without kernels.
 #include "cuda/device.hpp"
+#include "cuda/gemm.hpp"
 
 namespace fp8scope::cuda {
 namespace {
@@ -13,5 +14,10 @@ int device_count() { return 0; }
 std::string why_none() { return "this program was built without CUDA kernels"; }
 DeviceInfo device_info(int) { none(); }
 void use_device(int) { none(); }
+
+void emulated_gemm(const ScaledMatrix&, const ScaledMatrix&, const ScaledGemmOptions&, std::span<const float>,
+                   std::span<float>, int) {
+  none();
+}
 
 }  // namespace fp8scope::cuda

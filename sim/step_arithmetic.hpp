@@ -25,7 +25,8 @@ FP8_HD constexpr Product multiply(const Operand& a, const Operand& b) {
 
 /// Operand of C; one of a binary16 unit has binary16's smallest exponent.
 FP8_HD constexpr Operand unpack_c(const Result& result, float c) {
-  Operand x = unpack_code(fp32, float_bits(c));
+  constexpr Format word = fp32;  // device code has no address of the global
+  Operand x = unpack_code(word, float_bits(c));
   if (x.kind == Kind::finite && x.significand != 0 && x.exponent < result.min_exponent) {
     // Binary16's subnormal numbers are multiples of 2^-24: nothing is shifted out.
     x.significand >>= result.min_exponent - x.exponent;
