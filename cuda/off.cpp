@@ -22,10 +22,11 @@ void emulated_gemm(const ScaledMatrix&, const ScaledMatrix&, const ScaledGemmOpt
   none();
 }
 
-std::string native_gemm_refusal(const ScaledMatrix&, const ScaledMatrix&, const ScaledGemmOptions&) { return why_none(); }
 void native_gemm(const ScaledMatrix&, const ScaledMatrix&, const ScaledGemmOptions&, std::span<float>, int) { none(); }
 KernelTimes time_emulated_gemm(std::int64_t, std::int64_t, std::int64_t, const ScaledGemmOptions&, int, int) { none(); }
 KernelTimes time_native_gemm(std::int64_t, std::int64_t, std::int64_t, const ScaledGemmOptions&, int, int) { none(); }
+
+KernelTimes time_cublaslt_gemm(std::int64_t, std::int64_t, std::int64_t, const ScaledGemmOptions&, int, int) { none(); }
 
 std::vector<DeviceUnit> matrix_units(int) { none(); }
 std::vector<ConvertCheck> check_conversions(std::uint32_t, int) { none(); }
