@@ -1,5 +1,5 @@
 // The functions of cuda/ in a program without kernels.
-#include "cuda/device.hpp"
+#include "cuda/engine.hpp"
 
 namespace fp8scope::cuda {
 namespace {
@@ -13,5 +13,6 @@ int device_count() { return 0; }
 std::string why_none() { return "this program was built without CUDA kernels"; }
 DeviceInfo device_info(int) { none(); }
 void use_device(int) { none(); }
+std::unique_ptr<Engine> gpu_engine(int) { none(); }
 
 }  // namespace fp8scope::cuda

@@ -20,12 +20,14 @@
 #define FP8_LOOPS device_loops
 #define FP8_KERNEL __device__ __forceinline__
 #define FP8_UNROLL _Pragma("unroll")
+#define FP8_UNROLL_2 _Pragma("unroll 2")
 #else
 #include <algorithm>
 #include <vector>
 #define FP8_LOOPS host_loops
 #define FP8_KERNEL inline
 #define FP8_UNROLL
+#define FP8_UNROLL_2
 #endif
 
 namespace fp8scope::cuda {
@@ -94,16 +96,27 @@ __device__ __forceinline__ void block_max(const Team& team, Register<std::uint32
   value(0) = all;
 }
 
-/// value of lane `from` of each aligned group of 16 threads, given to all of them.
+/// The value that lane `from` of the thread's aligned group of 16 holds.
 template <class T>
 __device__ __forceinline__ T from_lane(Register<T>& value, int /*thread*/, int from) {
   return __shfl_sync(0xffffffffu, value(0), from, 16);
 }
 
-/// Bit i: `flag` of thread i of the aligned group of 16 threads.
-__device__ __forceinline__ std::uint32_t ballot16(Register<std::uint32_t>& flag, int thread) {
-  return __ballot_sync(0xffffffffu, flag(0) != 0) >> (thread % warp & 16) & 0xffffu;
+/// True for all threads of a warp if `flag` is not 0 in any of them.
+__device__ __forceinline__ bool any_of_warp(Register<std::uint32_t>& flag, int /*thread*/) {
+  return __any_sync(0xffffffffu, flag(0) != 0) != 0;
 }
+
+/// The first of every aligned group of 16 threads gets op over the group, by halves: lane i takes
+/// lane i + 8, then i + 4, i + 2, i + 1.
+template <class T, class Op>
+__device__ __forceinline__ void fold16(const Team&, Register<T>& value, const Op& op) {
+  for (int half = 8; half > 0; half /= 2)
+    value(0) = op(value(0), __shfl_down_sync(0xffffffffu, value(0), half, 16));
+}
+
+/// log2 of a power of two.
+__device__ __forceinline__ int log2_of(std::uint32_t power) { return 31 - __clz(static_cast<int>(power)); }
 
 __device__ __forceinline__ void atomic_max(std::uint32_t* place, std::uint32_t v) { atomicMax(place, v); }
 __device__ __forceinline__ void atomic_min(std::uint32_t* place, std::uint32_t v) { atomicMin(place, v); }
@@ -166,11 +179,20 @@ T from_lane(Register<T>& value, int thread, int from) {
   return value(thread / 16 * 16 + from);
 }
 
-inline std::uint32_t ballot16(Register<std::uint32_t>& flag, int thread) {
-  std::uint32_t bits = 0;
-  for (int i = 0; i < 16; ++i) bits |= (flag(thread / 16 * 16 + i) != 0 ? 1u : 0u) << i;
-  return bits;
+inline bool any_of_warp(Register<std::uint32_t>& flag, int thread) {
+  for (int i = 0; i < warp; ++i)
+    if (flag(thread / warp * warp + i) != 0) return true;
+  return false;
 }
+
+template <class T, class Op>
+void fold16(const Team& team, Register<T>& value, const Op& op) {
+  for (int first = 0; first < team.threads(); first += 16)
+    for (int half = 8; half > 0; half /= 2)
+      for (int i = first; i < first + half; ++i) value(i) = op(value(i), value(i + half));
+}
+
+inline int log2_of(std::uint32_t power) { return 31 - __builtin_clz(power); }
 
 inline void atomic_max(std::uint32_t* place, std::uint32_t v) { *place = std::max(*place, v); }
 inline void atomic_min(std::uint32_t* place, std::uint32_t v) { *place = std::min(*place, v); }
