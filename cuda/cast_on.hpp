@@ -74,7 +74,9 @@ class CastOn {
 
   void run_delayed(DelayedOn<Machine>& state) {
     allocate_codes();
-    tensor_loop(fast_codes(plan_) ? codes8_.get() : nullptr, state.device_scales(), top_.get());
+    std::uint8_t* codes = fast_codes(plan_) ? codes8_.get() : nullptr;
+    if (codes && plan_.stochastic) tensor_loop<Stochastic>(codes, state.device_scales(), top_.get());
+    else tensor_loop<Nearest>(codes, state.device_scales(), top_.get());
     if (!fast_codes(plan_)) run_elements();
     machine_.template run<HistoryLoop>({}, most_threads, state.update(top_.get(), cast_.amax_rule));
   }
@@ -113,11 +115,16 @@ class CastOn {
   }
 
   void run_blocks(std::uint8_t* codes) {
+    if (codes && plan_.stochastic) run_loops<Stochastic>(codes);
+    else run_loops<Nearest>(codes);
+  }
+  template <class Mode>
+  void run_loops(std::uint8_t* codes) {
     switch (loops_) {
-      case Loops::tensor: return run_tensor(codes);
-      case Loops::segments: return run_segments(codes);
-      case Loops::columns: return run_columns(codes);
-      case Loops::tiles: return run_tiles(codes);
+      case Loops::tensor: return run_tensor<Mode>(codes);
+      case Loops::segments: return run_segments<Mode>(codes);
+      case Loops::columns: return run_columns<Mode>(codes);
+      case Loops::tiles: return run_tiles<Mode>(codes);
     }
   }
 
@@ -136,8 +143,9 @@ class CastOn {
     return job;
   }
 
+  template <class Mode>
   void run_segments(std::uint8_t* codes) {
-    typename SegmentLoop<In>::Job job{block_job(codes)};
+    typename SegmentLoop<In, Mode>::Job job{block_job(codes)};
     job.lanes = static_cast<int>(grid_.block_cols / chunk);
     if (grid_.cols % grid_.block_cols == 0 && cast_.layout == ScaleLayout::row_major) {
       job.rows = 1;  // whole segments one after another: one long row
@@ -149,37 +157,40 @@ class CastOn {
     while ((1 << job.along_log2) < most_threads && ((1 << job.along_log2) < chunks || (1 << job.along_log2) < job.lanes))
       ++job.along_log2;
     const std::int64_t down = most_threads >> job.along_log2;
-    machine_.template run<SegmentLoop<In>>({ceil_div(chunks, 1 << job.along_log2), grid_y(ceil_div(job.rows, down))},
+    machine_.template run<SegmentLoop<In, Mode>>({ceil_div(chunks, 1 << job.along_log2), grid_y(ceil_div(job.rows, down))},
                                            most_threads, job);
   }
 
+  template <class Mode>
   void run_columns(std::uint8_t* codes) {
-    constexpr std::int64_t side = ColumnLoop<In>::side;
-    typename ColumnLoop<In>::Job job{block_job(codes)};
+    constexpr std::int64_t side = ColumnLoop<In, Mode>::side;
+    typename ColumnLoop<In, Mode>::Job job{block_job(codes)};
     // Codes that only the transposed place wants are not written twice.
     job.transposed = codes && cast_.transposed ? transposed_.get() : nullptr;
     require(ceil_div(grid_.rows, side) <= 65535, "column blocks: more than 8388480 rows");
-    machine_.template run<ColumnLoop<In>>({ceil_div(grid_.cols, side), ceil_div(grid_.rows, side)},
-                                          ColumnLoop<In>::threads, job);
+    machine_.template run<ColumnLoop<In, Mode>>({ceil_div(grid_.cols, side), ceil_div(grid_.rows, side)},
+                                          ColumnLoop<In, Mode>::threads, job);
   }
 
+  template <class Mode>
   void run_tiles(std::uint8_t* codes) {
-    const typename TileLoop<In>::Job job{block_job(codes)};
+    const typename TileLoop<In, Mode>::Job job{block_job(codes)};
     require(grid_.blocks() <= 0x7fffffff, "more than 2^31 blocks");
     const std::int64_t chunks = grid_.block_rows * ((grid_.block_cols + chunk - 1) / chunk);
-    const std::int64_t wanted = (chunks + TileLoop<In>::kept - 1) / TileLoop<In>::kept;
+    const std::int64_t wanted = (chunks + TileLoop<In, Mode>::kept - 1) / TileLoop<In, Mode>::kept;
     const int threads = wanted >= most_threads ? most_threads : static_cast<int>((wanted + warp - 1) / warp * warp);
-    machine_.template run<TileLoop<In>>({static_cast<std::uint32_t>(grid_.blocks())}, threads, job);
+    machine_.template run<TileLoop<In, Mode>>({static_cast<std::uint32_t>(grid_.blocks())}, threads, job);
   }
 
+  template <class Mode>
   void run_tensor(std::uint8_t* codes) {
     top_.fill_zero();
     if (cast_.given) {
       given_ = Memory<Scales>(std::span<const Scales>(&cast_.scales, 1));
-      return tensor_loop(codes, given_.get(), nullptr);
+      return tensor_loop<Mode>(codes, given_.get(), nullptr);
     }
     machine_.template run<AmaxLoop<In>>(tensor_grid(), most_threads, {x_, grid_.size(), top_.get()});
-    tensor_loop(codes, nullptr, nullptr);
+    tensor_loop<Mode>(codes, nullptr, nullptr);
   }
 
   Dim tensor_grid() const {
@@ -188,9 +199,10 @@ class CastOn {
     return {static_cast<std::uint32_t>(blocks < full ? blocks : full)};
   }
 
+  template <class Mode>
   void tensor_loop(std::uint8_t* codes, const Scales* given, TensorTop* measured) {
     if (measured) top_.fill_zero();
-    typename TensorLoop<In>::Job job;
+    typename TensorLoop<In, Mode>::Job job;
     job.x = x_, job.n = grid_.size();
     job.coding = make_coding(plan_, cast_.seed, cast_.first);
     job.codes = codes;
@@ -198,21 +210,17 @@ class CastOn {
     job.rule = cast_.scale_rule, job.amax_rule = cast_.amax_rule;
     job.top = top_.get(), job.measured = measured;
     job.scales = output();
-    machine_.template run<TensorLoop<In>>(tensor_grid(), most_threads, job);
+    machine_.template run<TensorLoop<In, Mode>>(tensor_grid(), most_threads, job);
   }
 
   void run_elements() {
-    if (codes16_.size() > 0) elements_loop(codes16_.get());
-    else elements_loop(codes8_.get());
-  }
-  template <class Code>
-  void elements_loop(Code* codes) {
-    typename ElementLoop<In, Code>::Job job;
+    typename ElementLoop<In>::Job job;
     job.x = x_, job.grid = grid_;
     job.format = cast_.format, job.rule = cast_.rule;
     job.seed = cast_.seed, job.first = cast_.first;
-    job.scales = scales_.get(), job.codes = codes;
-    machine_.template run<ElementLoop<In, Code>>({ceil_div(grid_.cols, most_threads), grid_y(grid_.rows)}, most_threads, job);
+    job.scales = scales_.get();
+    job.narrow = codes8_.get(), job.wide = codes16_.get();
+    machine_.template run<ElementLoop<In>>({ceil_div(grid_.cols, most_threads), grid_y(grid_.rows)}, most_threads, job);
   }
 
   const Machine& machine_;

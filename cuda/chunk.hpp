@@ -185,41 +185,57 @@ inline constexpr bool have_hardware_cast =
     false;
 #endif
 
+/// How a kernel rounds: kernels are compiled for each, so that the ones without random bits stay small.
+struct Nearest {
+  static constexpr bool stochastic = false;
+  static constexpr int held = 4;  ///< chunks that a thread keeps in registers
+};
+struct Stochastic {
+  static constexpr bool stochastic = true;
+  static constexpr int held = 1;
+};
+
+/// The random words of four neighbouring elements.
+struct RandomWords {
+  PhiloxWords words;
+  FP8_KERNEL void draw(std::uint64_t seed, std::uint64_t number) {
+    const std::uint64_t group = number / 4;
+    words = philox4x32({{static_cast<std::uint32_t>(group), static_cast<std::uint32_t>(group >> 32), 0u, 0u}}, seed);
+  }
+  /// Not words.word[at]: an index that is not known would move the words to memory.
+  FP8_KERNEL std::uint32_t at(int i) const {
+    const std::uint32_t low = i % 2 == 0 ? words.word[0] : words.word[1];
+    const std::uint32_t high = i % 2 == 0 ? words.word[2] : words.word[3];
+    return i < 2 ? low : high;
+  }
+};
+
 /// codes[i] = encode(x[i] * scale(i)).
 ///
 /// raw_top  x.top()
 /// finite   every scale(i) is finite
 /// index    number of the chunk's first element in the tensor
-template <class In, class Scale>
+template <class Mode, class In, class Scale>
 FP8_KERNEL Codes encode_chunk(const Coding& coding, const Chunk<In>& x, std::uint32_t raw_top,
                               const Scale& scale, bool finite, std::uint64_t index) {
-  if (have_hardware_cast && coding.hardware != 0 && raw_top < inf_bits && finite) {
-    if (coding.hardware == 1) return encode_by_hardware(1, x, scale);
-    return encode_by_hardware(2, x, scale);
-  }
   Codes out{};
-  if (!coding.plan.stochastic) {
+  if constexpr (Mode::stochastic) {
+    const std::uint64_t number = coding.first + index;
+    const auto phase = static_cast<int>(number % 4);
+    RandomWords random;
+    random.draw(coding.seed, number);
+    FP8_UNROLL
+    for (int i = 0; i < chunk; ++i) {
+      const int at = (phase + i) % 4;
+      if (i > 0 && at == 0) random.draw(coding.seed, number + static_cast<std::uint64_t>(i));
+      out.word[i / 4] |= encode_stochastic(coding.plan, x.value(i) * scale(i), random.at(at)) << (i % 4 * 8);
+    }
+  } else {
+    if (have_hardware_cast && coding.hardware != 0 && raw_top < inf_bits && finite)
+      return coding.hardware == 1 ? encode_by_hardware(1, x, scale) : encode_by_hardware(2, x, scale);
     FP8_UNROLL
     for (int i = 0; i < chunk; ++i)
       out.word[i / 4] |= encode_nearest(coding.plan, x.value(i) * scale(i)) << (i % 4 * 8);
-    return out;
-  }
-  const std::uint64_t number = coding.first + index;
-  const auto phase = static_cast<int>(number % 4);
-  PhiloxWords words = philox4x32({{static_cast<std::uint32_t>(number / 4),
-                                   static_cast<std::uint32_t>(number / 4 >> 32), 0u, 0u}}, coding.seed);
-  FP8_UNROLL
-  for (int i = 0; i < chunk; ++i) {
-    const int at = (phase + i) % 4;
-    if (i > 0 && at == 0) {
-      const std::uint64_t group = (number + static_cast<std::uint64_t>(i)) / 4;
-      words = philox4x32({{static_cast<std::uint32_t>(group), static_cast<std::uint32_t>(group >> 32), 0u, 0u}},
-                         coding.seed);
-    }
-    // Not words.word[at]: an index that is not known would move the words to memory.
-    const std::uint32_t low = at == 0 ? words.word[0] : words.word[1];
-    const std::uint32_t high = at == 2 ? words.word[2] : words.word[3];
-    out.word[i / 4] |= encode_stochastic(coding.plan, x.value(i) * scale(i), at < 2 ? low : high) << (i % 4 * 8);
   }
   return out;
 }

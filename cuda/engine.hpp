@@ -106,6 +106,12 @@ class DeviceTensor {
   virtual double seconds(const BlockCast& cast, int rounds) = 0;
 };
 
+/// What Engine::conversions() found.
+struct Conversions {
+  std::uint64_t tried = 0, differ = 0;
+  std::uint32_t lowest = 0;
+};
+
 /// What runs the kernels.
 class Engine {
  public:
@@ -119,6 +125,12 @@ class Engine {
   virtual std::vector<float> dequantize(const Format& f, const BlockGrid& grid,
                                         const std::vector<std::uint8_t>& codes,
                                         const std::vector<float>& inverse) = 0;
+  /// Floats whose code in the fast loops is not encode()'s: how many, and the lowest pattern.
+  /// Every 16 neighbours of `stride` * 16 patterns are tried; stride 1 is all 2^32 floats.
+  /// Requires a format and a rule of the fast loops, without random bits.
+  virtual Conversions conversions(const Format& f, const CastRule& rule, std::uint32_t stride) = 0;
+  /// False for loops_on_cpu().
+  virtual bool is_gpu() const = 0;
   /// Bytes a second, read and written, of a copy inside the device's memory. 0 where there is no clock.
   virtual double copy_rate(std::size_t bytes, int rounds) = 0;
 };

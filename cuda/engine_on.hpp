@@ -3,6 +3,7 @@
 // host_machine.hpp. What is launched, and with which job, is the same on both.
 
 #include "cuda/cast_on.hpp"
+#include "cuda/conversions.hpp"
 #include "cuda/dequantize.hpp"
 #include "cuda/measure_on.hpp"
 #include "sim/code_table.hpp"
@@ -79,6 +80,18 @@ class EngineOn final : public Engine {
     machine_.template run<DequantizeLoop>({ceil_div(grid.cols, most_threads * chunk), grid_y(grid.rows)}, most_threads, job);
     return y.to_host();
   }
+  Conversions conversions(const Format& f, const CastRule& rule, std::uint32_t stride) override {
+    const CastPlan plan = make_plan(f, rule);
+    require(plan.vectorised && fast_codes(plan) && stride > 0, "conversions: not a cast of the fast loops");
+    const ConversionCount none;
+    Memory<ConversionCount> count(std::span<const ConversionCount>(&none, 1));
+    const std::uint64_t chunks = ((std::uint64_t{1} << 28) + stride - 1) / stride;
+    machine_.template run<ConversionLoop>({static_cast<std::uint32_t>(machine_.multiprocessors() * 8)}, most_threads,
+                                          {make_coding(plan, 0, 0), chunks, stride, count.get()});
+    const ConversionCount found = count.to_host()[0];
+    return {chunks * chunk, found.differ, found.lowest};
+  }
+  bool is_gpu() const override { return machine_.is_gpu(); }
   double copy_rate(std::size_t bytes, int rounds) override {
     Memory<std::uint8_t> from(bytes), to(bytes);
     const double seconds = machine_.seconds(rounds, [&] { machine_.copy(from, to); });

@@ -40,6 +40,7 @@ class HostMachine {
   using Memory = HostMemory<T>;
 
   std::string name() const { return "no GPU: the kernels' loops on the CPU"; }
+  bool is_gpu() const { return false; }
   int multiprocessors() const { return 2; }
 
   template <class Loop>

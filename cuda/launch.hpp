@@ -25,6 +25,7 @@ class GpuMachine {
   explicit GpuMachine(int device) { use_device(device); info_ = device_info(device); }
 
   std::string name() const { return info_.name; }
+  bool is_gpu() const { return true; }
   int multiprocessors() const { return info_.multiprocessors; }
 
   template <class Loop>

@@ -8,7 +8,7 @@ namespace fp8scope::cuda {
 /// (wgrad), with codes as they lie or transposed, or both. A thread block holds 128 x 128 elements in
 /// registers; a thread holds 16 columns of four neighbouring rows, so that four codes of a column are
 /// one word of the transposed tile.
-template <class In>
+template <class In, class Mode>
 struct ColumnLoop {
   struct Job : BlockJob {};
   static constexpr int side = 128, threads = 256, held = 4, per_row = side / chunk;
@@ -112,7 +112,7 @@ struct ColumnLoop {
     for (int j = 0; j < held; ++j) {
       const int count = count_at(job, row0 + row + j, col0 + col);
       const std::int64_t at = (row0 + row + j) * job.cols + col0 + col;
-      codes[j] = encode_chunk(job.coding, x.chunk[j], x.raw[j], [&](int i) { return scale[i]; }, finite,
+      codes[j] = encode_chunk<Mode>(job.coding, x.chunk[j], x.raw[j], [&](int i) { return scale[i]; }, finite,
                               static_cast<std::uint64_t>(at));
       if (job.codes && count > 0) store_codes(job.codes, at, count, job.aligned && count == chunk, codes[j]);
     }

@@ -7,7 +7,7 @@ namespace fp8scope::cuda {
 /// Blocks of one row and 16 to 512 columns, a power of two: 1x128, MX's 1x32. A thread holds 16
 /// elements, `lanes` neighbours make a block and agree on its amax without leaving their registers:
 /// one read of x, one write of the codes.
-template <class In>
+template <class In, class Mode>
 struct SegmentLoop {
   struct Job : BlockJob {
     int lanes = 8;        ///< threads of a block of elements
@@ -38,7 +38,7 @@ struct SegmentLoop {
         if ((t & (job.lanes - 1)) == 0) write_scales(job, row, place / job.lanes, top(t), scales);
         if (!job.codes) return;
         const std::int64_t at = row * job.cols + place * chunk;
-        const Codes codes = encode_chunk(job.coding, x(t), raw(t), [&](int) { return scales.scale; },
+        const Codes codes = encode_chunk<Mode>(job.coding, x(t), raw(t), [&](int) { return scales.scale; },
                                          is_finite(scales.scale), static_cast<std::uint64_t>(at));
         store_codes(job.codes, at, count_at(job, place * chunk), job.aligned, codes);
       });

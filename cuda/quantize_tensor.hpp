@@ -68,7 +68,7 @@ struct AmaxLoop {
 
 /// One scale for the whole tensor: a given one (delayed scaling, which measures the amax of this step
 /// on the way), or rule(amax) of AmaxLoop.
-template <class In>
+template <class In, class Mode>
 struct TensorLoop {
   struct Job {
     const void* x = nullptr;
@@ -102,7 +102,7 @@ struct TensorLoop {
         raw(t) = here > raw(t) ? here : raw(t);
         numbers(t) = counted > numbers(t) ? counted : numbers(t);
         if (!job.codes) continue;
-        const Codes codes = encode_chunk(job.coding, x, here, [&](int) { return scales.scale; },
+        const Codes codes = encode_chunk<Mode>(job.coding, x, here, [&](int) { return scales.scale; },
                                          is_finite(scales.scale), static_cast<std::uint64_t>(i) * chunk);
         store_codes(job.codes, i * chunk, count, count == chunk, codes);
       }
@@ -121,7 +121,7 @@ struct TensorLoop {
 
 /// quantize() of sim/quantize.hpp, element by element: every format of at most 16 bits, every rule,
 /// every block shape. For what the fast loops do not know.
-template <class In, class Code>
+template <class In>
 struct ElementLoop {
   struct Job {
     const void* x = nullptr;
@@ -130,7 +130,8 @@ struct ElementLoop {
     CastRule rule;
     std::uint64_t seed = 0, first = 0;
     const Scales* scales = nullptr;  ///< [grid.blocks()]
-    Code* codes = nullptr;
+    std::uint8_t* narrow = nullptr;   ///< codes, of formats of at most 8 bits
+    std::uint16_t* wide = nullptr;    ///< codes, of the others
   };
   struct Shared {};
 
@@ -144,7 +145,9 @@ struct ElementLoop {
         const RandomBits random =
             stochastic ? random_bits(job.seed, job.first + static_cast<std::uint64_t>(i)) : RandomBits{};
         const float scale = job.scales[job.grid.block(r, c)].scale;
-        job.codes[i] = static_cast<Code>(quantize_element(job.format, load_value<In>(job.x, i), scale, job.rule, random));
+        const std::uint32_t code = quantize_element(job.format, load_value<In>(job.x, i), scale, job.rule, random);
+        if (job.narrow) job.narrow[i] = static_cast<std::uint8_t>(code);
+        else job.wide[i] = static_cast<std::uint16_t>(code);
       }
     });
   }

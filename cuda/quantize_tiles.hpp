@@ -5,15 +5,15 @@
 namespace fp8scope::cuda {
 
 /// Blocks of any shape, one thread block each: whole rows, 128x128, odd ones. The first chunks of
-/// every thread stay in registers (all of a 128x128 tile, of a row up to 16384 columns), so x is read
-/// once; what is beyond is read again, from the second-level cache.
-template <class In>
+/// every thread stay in registers (rounding to nearest: all of a 128x128 tile, of a row up to 16384
+/// columns), so x is read once; what is beyond is read again, from the second-level cache.
+template <class In, class Mode>
 struct TileLoop {
   struct Job : BlockJob {};
   struct Shared {
     std::uint32_t scratch[32];
   };
-  static constexpr int kept = 4;  ///< chunks in registers
+  static constexpr int kept = Mode::held;  ///< chunks in registers
 
   static FP8_KERNEL void run(const Team& team, Shared& shared, const Job& job) {
     const Tile tile(team, job);
@@ -92,7 +92,7 @@ struct TileLoop {
     }
     FP8_KERNEL void store(const Job& job, std::int64_t i, const Chunk<In>& x, std::uint32_t raw, float scale) const {
       const Place p = place(job, i);
-      const Codes codes = encode_chunk(job.coding, x, raw, [&](int) { return scale; }, is_finite(scale),
+      const Codes codes = encode_chunk<Mode>(job.coding, x, raw, [&](int) { return scale; }, is_finite(scale),
                                        static_cast<std::uint64_t>(p.at));
       store_codes(job.codes, p.at, p.count, job.aligned, codes);
     }

@@ -177,6 +177,18 @@ std::vector<CastRow> cast_rows() {
 
 }  // namespace
 
+void check_conversions(cuda::Engine& engine, std::span<const CheckTensor>, const TakeCheck& take) {
+  CastRule no_inf;
+  no_inf.inf = InfRule::special;
+  for (const char* name : {"e4m3", "e5m2", "e4m3fnuz", "e5m2fnuz", "e2m1", "e3m2"})
+    for (const CastRule& rule : {CastRule{}, no_inf}) {
+      const Format f = parse_format(name);
+      const cuda::Conversions found = engine.conversions(f, rule, engine.is_gpu() ? 1 : 4093);
+      take({"conversions", fmt::format("{}, {}", name, rule == no_inf ? "infinity kept" : "saturating"), found.tried, found.differ,
+            fmt::format("the lowest float that differs is {:08x}", found.lowest)});
+    }
+}
+
 void check_recipes(cuda::Engine& engine, std::span<const CheckTensor> tensors, const TakeCheck& take) {
   for (const CheckTensor& t : tensors) {
     const auto tensor = uploaded(engine, t);

@@ -5,9 +5,11 @@
 
 #include "sim/models.hpp"
 #include "src/command.hpp"
+#include "src/device_option.hpp"
 #include "src/dump.hpp"
 #include "src/errors.hpp"
 #include "src/options.hpp"
+#include "src/validate_gpu.hpp"
 
 namespace fp8scope {
 namespace {
@@ -63,12 +65,16 @@ DumpModel model_for(const Dump& dump, const std::optional<std::string>& asked) {
 }  // namespace
 
 int run_validate(const Args& args) {
-  Options options("validate", "DUMP.h5");
+  Options options("validate", "[DUMP.h5|TRACE.h5]");
+  options.flag("gpu", "this program's CUDA kernels against the emulator, also on the tensors of TRACE.h5 if given");
+  add_device_option(options);
   options.add("group,g", "NAME", "only this group");
   options.add("model,m", "NAME[:KEY=VALUE...]", "matrix unit; by default the longest name that the group's begins with");
   options.add("promote", "N", "products between promotions to FP32, default never");
   options.flag("nan-bits", "NaNs must agree in every bit");
   if (!options.parse(args)) return 0;
+  if (options.has("gpu")) return validate_gpu(options);
+  if (options.words().empty()) throw UsageError("validate: expected DUMP.h5, or --gpu");
   const h5::Group root = h5::open_file(options.words()[0]);
   const bool nan_bits = options.has("nan-bits");
   const auto only = options.text("group");

@@ -9,6 +9,7 @@ namespace {
 
 // To add kernels to 'validate --gpu': a function that compares them with the emulator, and a row.
 constexpr KernelCheck table[] = {
+    {"conversions", check_conversions},
     {"recipes", check_recipes},
     {"casts", check_casts},
     {"dequantize", check_values},

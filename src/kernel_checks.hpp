@@ -49,6 +49,8 @@ struct KernelCheck {
 
 std::span<const KernelCheck> kernel_checks();
 
+/// The conversion instruction and the fast code: every float on a GPU, a part of them on the CPU.
+void check_conversions(cuda::Engine& engine, std::span<const CheckTensor> tensors, const TakeCheck& take);
 /// Codes, scales and history of every recipe.
 void check_recipes(cuda::Engine& engine, std::span<const CheckTensor> tensors, const TakeCheck& take);
 /// Formats, roundings, overflow, random bits, block shapes, layouts that no recipe uses.

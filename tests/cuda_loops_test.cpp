@@ -2,6 +2,7 @@
 // only a GPU can show (its conversions, its memory model) is in 'fp8scope validate --gpu'.
 #include <gtest/gtest.h>
 
+#include "sim/names.hpp"
 #include "src/kernel_checks.hpp"
 
 namespace fp8scope {
@@ -23,10 +24,28 @@ void expect_equal(const KernelCheck& check) {
   std::printf("%llu words\n", static_cast<unsigned long long>(words));
 }
 
-TEST(CudaLoops, Recipes) { expect_equal(kernel_checks()[0]); }
-TEST(CudaLoops, Casts) { expect_equal(kernel_checks()[1]); }
-TEST(CudaLoops, Dequantize) { expect_equal(kernel_checks()[2]); }
-TEST(CudaLoops, Statistics) { expect_equal(kernel_checks()[3]); }
+const KernelCheck& check_of(std::string_view name) { return by_name(kernel_checks(), name, "check"); }
+
+TEST(CudaLoops, Conversions) { expect_equal(check_of("conversions")); }
+TEST(CudaLoops, Recipes) { expect_equal(check_of("recipes")); }
+TEST(CudaLoops, Casts) { expect_equal(check_of("casts")); }
+TEST(CudaLoops, Dequantize) { expect_equal(check_of("dequantize")); }
+TEST(CudaLoops, Statistics) { expect_equal(check_of("statistics")); }
+
+// The control: a kernel that casts another tensor than the emulator is found out, by every check that
+// reads one.
+TEST(CudaLoops, OneWrongElementIsFound) {
+  const auto engine = cuda::loops_on_cpu();
+  std::vector<CheckTensor> tensors = check_tensors();
+  tensors.resize(1);
+  ASSERT_EQ(tensors[0].name, "random 256x512");
+  tensors[0].stored[77777] ^= 0x40u;
+  for (const char* name : {"recipes", "casts", "statistics"}) {
+    int agree = 0;
+    check_of(name).run(*engine, tensors, [&](const CheckResult& result) { agree += result.differ == 0; });
+    EXPECT_EQ(agree, 0) << name;
+  }
+}
 
 }  // namespace
 }  // namespace fp8scope
