@@ -4,23 +4,18 @@
 #include <array>
 
 #include "sim/models.hpp"
+#include "sim/names.hpp"
 #include "src/command.hpp"
 #include "src/device_option.hpp"
 #include "src/dump.hpp"
 #include "src/errors.hpp"
-#include "src/options.hpp"
+#include "src/validate.hpp"
 #include "src/validate_gpu.hpp"
 
 namespace fp8scope {
 namespace {
 
 constexpr int shown = 5;  // mismatches printed in full
-
-struct Verdict {
-  std::size_t differ = 0;
-  std::array<std::uint64_t, 8> ulps{};  ///< 1, 2, 3-4, 5-8, 9-64, 65-1024, more, not finite
-};
-
 constexpr const char* ulp_bins[] = {"1", "2", "3-4", "5-8", "9-64", "65-1024", "more", "not finite"};
 
 std::size_t ulp_bin(std::int64_t ulps) {
@@ -29,77 +24,124 @@ std::size_t ulp_bin(std::int64_t ulps) {
   return static_cast<std::size_t>(std::ranges::lower_bound(ends, ulps) - std::begin(ends));
 }
 
-Verdict compare(const Dump& dump, const DumpModel& model, bool nan_bits) {
-  const auto got = recompute(dump, model);
-  const int digits = dump.output == "f16" ? 4 : 8;
-  Verdict verdict;
-  for (std::size_t row = 0; row < dump.rows; ++row) {
-    if (same_word(dump, dump.d[row], got[row], nan_bits)) continue;
-    if (verdict.differ++ < shown)
-      fmt::print("  row {:6}: c {:0{}x}, recorded {:0{}x}, computed {:0{}x}\n", row, dump.c[row], digits,
-                 dump.d[row], digits, got[row], digits);
-    ++verdict.ulps[ulp_bin(ulps_between(dump, dump.d[row], got[row]))];
-  }
-  return verdict;
-}
-
-void explain(const Dump& dump, const Verdict& verdict, bool nan_bits) {
-  if (verdict.differ > shown) fmt::print("  ... and {} more\n", verdict.differ - shown);
-  fmt::print("  ulps apart:");
-  for (std::size_t bin = 0; bin < verdict.ulps.size(); ++bin)
-    if (verdict.ulps[bin] > 0) fmt::print("  {}: {}", ulp_bins[bin], verdict.ulps[bin]);
-  const auto fits = models_that_fit(dump, nan_bits);
-  fmt::print("\n  no mismatches with:");
-  for (const DumpModel& fit : fits) fmt::print(" {};", fit.text());
-  fmt::print("{}\n", fits.empty() ? " no model of the table, promoted or not" : "");
+/// "row 17" of a list, "d[1, 5]" of a product, "d[3, 1, 5]" of tiles.
+std::string place(const Dump& dump, std::size_t i) {
+  const TileShape& s = dump.shape;
+  if (s.m == 1 && s.n == 1) return fmt::format("row {:6}", i);
+  const std::size_t m = i / s.n % s.m, n = i % s.n;
+  return s.tiles == 1 ? fmt::format("d[{}, {}]", m, n) : fmt::format("d[{}, {}, {}]", i / (s.m * s.n), m, n);
 }
 
 /// The model for a group; the words of another one if none is asked for.
-DumpModel model_for(const Dump& dump, const std::optional<std::string>& asked) {
-  const std::string name = asked.value_or(model_named_by(dump.name));
+DumpModel model_for(const Dump& dump, const Options& options) {
+  const std::string name = options.text_or("model", model_named_by(dump.name));
   if (name.empty())
     throw UsageError(fmt::format("{}: no model's name begins the group's; name one with --model", dump.where));
-  return {name, parse_model(name, dump.a_format, dump.b_format, dump.output), 0};
+  DumpModel model{name, parse_model(name, dump.a_format, dump.b_format, dump.output == "f16" ? "f16" : "f32"), {}};
+  // Scales that change along K cannot be applied but at a promotion.
+  model.schedule = schedule_of(options, dump.block_scaled() ? 128 : 0, dump.block_scaled() ? "deepgemm" : "plain");
+  return model;
 }
 
-}  // namespace
-
-int run_validate(const Args& args) {
-  Options options("validate", "[DUMP.h5|TRACE.h5]");
-  options.flag("gpu", "this program's CUDA kernels against the emulator, also on the tensors of TRACE.h5 if given");
-  add_device_option(options);
-  options.add("group,g", "NAME", "only this group");
-  options.add("model,m", "NAME[:KEY=VALUE...]", "matrix unit; by default the longest name that the group's begins with");
-  options.add("promote", "N", "products between promotions to FP32, default never");
-  options.flag("nan-bits", "NaNs must agree in every bit");
-  if (!options.parse(args)) return 0;
-  if (options.has("gpu")) return validate_gpu(options);
-  if (options.words().empty()) throw UsageError("validate: expected DUMP.h5, or --gpu");
+int validate_dumps(const Options& options) {
   const h5::Group root = h5::open_file(options.words()[0]);
   const bool nan_bits = options.has("nan-bits");
   const auto only = options.text("group");
-  std::size_t groups = 0, rows = 0, differ = 0;
+  std::size_t groups = 0, words = 0, differ = 0;
   for (const h5::Entry& entry : root.entries()) {
     if (!entry.is_group || (only && entry.name != *only)) continue;
     const Dump dump = read_dump(root.group(entry.name), entry.name);
-    DumpModel model = model_for(dump, options.text("model"));
-    model.promote = options.number_or("promote", 0);
+    const DumpModel model = model_for(dump, options);
     const bool scaled = model.model.scale_block > 0;
     if (scaled != (dump.scales_per_row > 0) || (scaled && dump.scales_per_row * model.model.scale_block != dump.k))
       throw DataError(fmt::format("{}: {} takes {} scales a row; the dump has {}", dump.where, model.name,
                                   scaled ? dump.k / model.model.scale_block : 0, dump.scales_per_row));
-    fmt::print("{}: {} x {} products, {} into {}, {}\n", dump.name, dump.rows, dump.k, dump.a_format, dump.output,
+    fmt::print("{}: {} x {} products, {} into {}, {}\n", dump.name, dump.words(), dump.k, dump.a_format, dump.output,
                model.text());
-    const Verdict verdict = compare(dump, model, nan_bits);
-    fmt::print("  {} of {} words differ\n", verdict.differ, dump.rows);
-    if (verdict.differ > 0) explain(dump, verdict, nan_bits);
-    ++groups, rows += dump.rows, differ += verdict.differ;
+    const Verdict verdict = compare_and_print(dump, model, nan_bits);
+    fmt::print("  {} of {} words differ\n", verdict.differ, dump.words());
+    if (verdict.differ > 0) {
+      print_ulps(verdict);
+      print_fits({&dump}, model, nan_bits);
+    }
+    ++groups, words += dump.words(), differ += verdict.differ;
   }
   if (groups == 0)
     throw DataError(fmt::format("{}: {}", options.words()[0],
                                 only ? "there is no group '" + *only + "'" : "there are no groups to validate"));
-  fmt::print("{} group(s), {} words, {} differ\n", groups, rows, differ);
+  fmt::print("{} group(s), {} words, {} differ\n", groups, words, differ);
   return static_cast<int>(differ == 0 ? Exit::ok : Exit::differs);
+}
+
+}  // namespace
+
+Verdict compare_and_print(const Dump& dump, const DumpModel& model, bool nan_bits) {
+  const auto got = recompute(dump, model);
+  const int digits = dump.output == "f32" ? 8 : 4;
+  Verdict verdict;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    if (same_word(dump, dump.d[i], got[i], nan_bits)) continue;
+    if (verdict.differ++ < shown) {
+      const std::string c = dump.c.empty() ? "" : fmt::format("c {:0{}x}, ", dump.c[i], digits);
+      fmt::print("  {}: {}recorded {:0{}x}, computed {:0{}x}\n", place(dump, i), c, dump.d[i], digits, got[i], digits);
+    }
+    ++verdict.ulps[ulp_bin(ulps_between(dump, dump.d[i], got[i]))];
+  }
+  if (verdict.differ > shown) fmt::print("  ... and {} more\n", verdict.differ - shown);
+  return verdict;
+}
+
+void print_ulps(const Verdict& verdict) {
+  fmt::print("  ulps apart:");
+  for (std::size_t bin = 0; bin < verdict.ulps.size(); ++bin)
+    if (verdict.ulps[bin] > 0) fmt::print("  {}: {}", ulp_bins[bin], verdict.ulps[bin]);
+  fmt::print("\n");
+}
+
+void print_fits(const std::vector<const Dump*>& dumps, const DumpModel& expected, bool nan_bits) {
+  const DumpFits found = models_that_fit(dumps, expected, nan_bits);
+  fmt::print("  no mismatches with:");
+  for (const DumpModel& fit : found.fits) fmt::print(" {};", fit.text());
+  fmt::print("{}\n", found.fits.empty() ? " no model of the table, promoted or not" : "");
+  if (!found.fits.empty()) {
+    const std::string difference = difference_text(expected, found.fits.front());
+    if (!difference.empty()) fmt::print("  that is: {}\n", difference);
+    return;
+  }
+  fmt::print("  closest, {} of a sample of {} words differ:", found.sample_differ, found.sample);
+  for (const DumpModel& model : found.closest) fmt::print(" {};", model.text());
+  fmt::print("\n");
+}
+
+Schedule schedule_of(const Options& options, std::size_t promote, std::string_view order) {
+  Schedule schedule;
+  schedule.every = options.text_or("promote", "") == "none" ? 0 : options.number_or("promote", promote);
+  schedule.order = by_name(scale_orders, options.text_or("order", order), "order of scales").order;
+  if (schedule.every == 0) schedule.order = ScaleOrder::plain;
+  return schedule;
+}
+
+int run_validate(const Args& args) {
+  Options options("validate", "[DUMP.h5|TRACE.h5]");
+  options.flag("gpu", "runs this program's CUDA kernels and compares them with the emulator, also on the tensors of TRACE.h5");
+  add_device_option(options);
+  options.add("kernel", "LIBRARY.so:FUNCTION", "runs this function and judges it, instead of a dump; src/kernel_abi.h says what it is");
+  options.add("group,g", "NAME", "only this group of the dump");
+  options.add("model,m", "NAME[:KEY=VALUE...]", "matrix unit; of a dump, by default the longest name that the group's begins with; "
+                                                "of a kernel, hopper_wgmma");
+  options.add("promote", "N", "products between promotions to FP32, or none; default 128 with block scales and of kernels, else never");
+  options.add("order", "NAME", "where block scales enter: deepgemm (default), cutlass_vector, cublas_1d1d, cublas_1d2d, cublas_2d1d");
+  options.add("scales", "A,B", "of a kernel: blocks that share a scale, default 1x128,128x128; tensor, 1xall");
+  options.add("formats", "A,B", "of a kernel: e4m3 (default) or e5m2");
+  options.add("d-format", "NAME", "of a kernel: f32 (default) or bf16");
+  options.add("shape", "MxNxK", "of a kernel: default 128x128x1024");
+  options.add("time-limit", "SECONDS", "of one call of a kernel, default 60");
+  options.flag("nan-bits", "NaNs must agree in every bit");
+  if (!options.parse(args)) return 0;
+  if (options.has("gpu")) return validate_gpu(options);
+  if (options.has("kernel") == !options.words().empty())
+    throw UsageError("validate: wanted a DUMP.h5, --kernel LIBRARY.so:FUNCTION or --gpu (see 'fp8scope validate --help')");
+  return options.has("kernel") ? validate_kernel(options) : validate_dumps(options);
 }
 
 }  // namespace fp8scope
