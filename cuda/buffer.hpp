@@ -25,10 +25,10 @@ class Buffer {
   T* get() const { return data_.get(); }
   std::size_t size() const { return size_; }
 
-  /// Requires host.size() <= size().
-  void upload(std::span<const T> host) {
+  /// Writes elements [at, at + host.size()), which must be there.
+  void upload(std::span<const T> host, std::size_t at = 0) {
     if (!host.empty())
-      check(cudaMemcpy(get(), host.data(), host.size_bytes(), cudaMemcpyHostToDevice), "upload");
+      check(cudaMemcpy(get() + at, host.data(), host.size_bytes(), cudaMemcpyHostToDevice), "upload");
   }
   /// Waits for the kernels before it. Requires host.size() <= size().
   void download(std::span<T> host) const {

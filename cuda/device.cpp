@@ -1,9 +1,11 @@
 #include "cuda/device.hpp"
 
 #include "cuda/check.hpp"
-#include "cuda/quantize.hpp"
 
 namespace fp8scope::cuda {
+
+bool kernels_run_here();  // engine_gpu.cu
+
 namespace {
 
 std::string version_text(int version) {

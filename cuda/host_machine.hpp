@@ -39,7 +39,9 @@ class HostMachine {
   template <class T>
   using Memory = HostMemory<T>;
 
+  void enter() const {}
   std::string name() const { return "no GPU: the kernels' loops on the CPU"; }
+  bool is_gpu() const { return false; }
   int multiprocessors() const { return 2; }
 
   template <class Loop>

@@ -22,9 +22,13 @@ class GpuMachine {
   template <class T>
   using Memory = Buffer<T>;
 
-  explicit GpuMachine(int device) { use_device(device); info_ = device_info(device); }
+  explicit GpuMachine(int device) : device_(device) { use_device(device); info_ = device_info(device); }
+
+  /// Makes this the device of the calling thread: CUDA keeps that thread by thread.
+  void enter() const { check(cudaSetDevice(device_), "cudaSetDevice"); }
 
   std::string name() const { return info_.name; }
+  bool is_gpu() const { return true; }
   int multiprocessors() const { return info_.multiprocessors; }
 
   template <class Loop>
@@ -69,6 +73,7 @@ class GpuMachine {
    private:
     cudaEvent_t event_;
   };
+  int device_;
   DeviceInfo info_;
 };
 

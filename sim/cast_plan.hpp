@@ -36,12 +36,11 @@ CastPlan make_plan(const Format& f, const CastRule& rule);
 /// Sign, NaN and overflow put to the code of min(|x|, max).
 FP8_HD constexpr std::uint32_t finish_code(const CastPlan& p, std::uint32_t code, float x) {
   const std::uint32_t bits = float_bits(x), magnitude = bits & magnitude_bits;
-  const std::uint32_t sign_bit = 0x80000000u >> p.sign_shift;
-  if (p.plain) return magnitude > inf_bits ? p.nan : code | (bits >> p.sign_shift & sign_bit);
-  const bool negative = bits != magnitude;
-  if (magnitude > inf_bits) return negative ? p.negative_nan : p.nan;
   if (magnitude > p.overflow_above) code = p.overflow;
-  return negative && (p.negative_zero || code != 0) ? code | sign_bit : code;
+  const std::uint32_t sign = bits >> 31 << (31 - p.sign_shift);
+  const std::uint32_t with_sign = code != 0 || p.negative_zero ? code | sign : code;
+  const std::uint32_t nan = sign != 0 ? p.negative_nan : p.nan;
+  return magnitude > inf_bits ? nan : with_sign;
 }
 
 /// encode(p.format, x, p.rule), by one addition. Requires p.vectorised.

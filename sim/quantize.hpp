@@ -9,10 +9,11 @@
 
 namespace fp8scope {
 
-/// Code of one element: all the arithmetic of quantize(), on the CPU and on the GPU.
+/// Code of one element: all the arithmetic of quantize(), on the CPU and on the GPU. A NaN keeps its
+/// sign; a GPU's product would not.
 FP8_HD constexpr std::uint32_t quantize_element(const Format& f, float x, float scale,
                                                 const CastRule& rule, RandomBits random = {}) {
-  return encode(f, x * scale, rule, random);
+  return encode(f, is_nan(x) ? x : x * scale, rule, random);
 }
 
 /// codes[r, c] = encode(x[r, c] * scale of its block).

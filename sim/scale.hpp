@@ -109,8 +109,8 @@ struct ScaleRule {
   friend constexpr bool operator==(const ScaleRule&, const ScaleRule&) = default;
 };
 
-/// The scales of a block whose largest magnitude is `amax`.
-FP8_HD constexpr Scales block_scales(const ScaleRule& rule, float amax) {
+/// block_scales() but for the payload of a NaN, which processors choose.
+FP8_HD constexpr Scales raw_block_scales(const ScaleRule& rule, float amax) {
   switch (rule.kind) {
     case ScaleRule::Kind::te: {
       const float scale = te_scale(amax, rule.max, rule.pow2, rule.floor, rule.big);
@@ -127,6 +127,13 @@ FP8_HD constexpr Scales block_scales(const ScaleRule& rule, float amax) {
     case ScaleRule::Kind::e8m0_floor: return e8m0_scales(e8m0_floor(amax, rule.max_exponent));
     default: return {};
   }
+}
+
+/// The scales of a block whose largest magnitude is `amax`. A NaN is the default quiet one.
+FP8_HD constexpr Scales block_scales(const ScaleRule& rule, float amax) {
+  const Scales s = raw_block_scales(rule, amax);
+  const float nan = bits_float(0x7fc00000u);
+  return {is_nan(s.scale) ? nan : s.scale, is_nan(s.scale_inv) ? nan : s.scale_inv};
 }
 
 }  // namespace fp8scope

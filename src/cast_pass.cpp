@@ -92,19 +92,20 @@ CastPass::CastPass(const TensorFacts& facts, std::vector<TensorCast> casts, floa
   whole_tensor_scales(whole_amax);
 }
 
+CastResult CastPass::start(const TensorFacts& facts, TensorCast& cast, float whole_amax) {
+  CastResult result;
+  const bool propagate = cast.plan.amax_rule == AmaxRule::propagate_nan;
+  result.amax = whole_amax >= 0.0f ? whole_amax : from_magnitude(propagate ? facts.largest() : facts.largest_number());
+  result.age = cast.given ? cast.age : 0;
+  result.amax_in_use = cast.given ? cast.amax_in_use : result.amax;
+  if (cast.block == BlockShape{} && !cast.given) cast.scales = block_scales(*cast.rule, result.amax);
+  return result;
+}
+
 void CastPass::whole_tensor_scales(float whole_amax) {
   for (std::size_t i = 0; i < casts_.size(); ++i) {
-    TensorCast& cast = casts_[i];
-    CastResult& result = results_[i];
-    const bool propagate = cast.plan.amax_rule == AmaxRule::propagate_nan;
-    result.amax = whole_amax >= 0.0f
-                      ? whole_amax
-                      : from_magnitude(propagate ? facts_.largest() : facts_.largest_number());
-    result.age = cast.given ? cast.age : 0;
-    result.amax_in_use = cast.given ? cast.amax_in_use : result.amax;
-    if (cast.block != BlockShape{}) continue;
-    if (!cast.given) cast.scales = block_scales(*cast.rule, result.amax);
-    ranges_[i].add(cast.scales, result.amax, limits_[i].max);
+    results_[i] = start(facts_, casts_[i], whole_amax);
+    if (casts_[i].block == BlockShape{}) ranges_[i].add(casts_[i].scales, results_[i].amax, limits_[i].max);
   }
 }
 
@@ -244,21 +245,23 @@ void CastPass::fill_scales(std::size_t cast, const Panel& panel, std::int64_t r,
   }
 }
 
-std::vector<CastResult> CastPass::finish() {
+double CastPass::median_row_noise(const TensorFacts& facts, const std::vector<double>& noise) {
   std::vector<double> ratio;
+  for (std::int64_t r = 0; r < facts.rows(); ++r)
+    if (facts.row_power()[r] > 0.0) ratio.push_back(noise[r] / facts.row_power()[r]);
+  if (ratio.empty()) return std::numeric_limits<double>::quiet_NaN();
+  const auto middle = ratio.begin() + (ratio.size() - 1) / 2;
+  std::nth_element(ratio.begin(), middle, ratio.end());
+  return *middle;
+}
+
+std::vector<CastResult> CastPass::finish() {
   for (std::size_t i = 0; i < casts_.size(); ++i) {
-    ratio.clear();
-    for (std::int64_t r = 0; r < facts_.rows(); ++r)
-      if (facts_.row_power()[r] > 0.0) ratio.push_back(row_noise_[i][r] / facts_.row_power()[r]);
     results_[i].bulk_power = bulk_power_;
     results_[i].scale_inv_min = ranges_[i].low;
     results_[i].scale_inv_max = ranges_[i].high;
     results_[i].headroom = ranges_[i].headroom;
-    results_[i].median_row_noise = std::numeric_limits<double>::quiet_NaN();
-    if (ratio.empty()) continue;
-    const auto middle = ratio.begin() + (ratio.size() - 1) / 2;
-    std::nth_element(ratio.begin(), middle, ratio.end());
-    results_[i].median_row_noise = *middle;
+    results_[i].median_row_noise = median_row_noise(facts_, row_noise_[i]);
   }
   return std::move(results_);
 }

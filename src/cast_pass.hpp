@@ -35,6 +35,12 @@ class CastPass {
   /// [casts], with the scales of those that have one for the whole tensor.
   const std::vector<TensorCast>& casts() const { return casts_; }
 
+  /// What is known of a cast before its elements are looked at; sets cast.scales where one scale is for
+  /// the whole tensor.
+  static CastResult start(const TensorFacts& facts, TensorCast& cast, float whole_amax);
+  /// sum e^2 / sum x^2 of the median row.  noise  [rows] sum e^2
+  static double median_row_noise(const TensorFacts& facts, const std::vector<double>& noise);
+
   /// Throws DataError, beginning with `where`, if a recipe of whole blocks meets a shape that its
   /// blocks do not divide.
   static void require_whole_blocks(const Plan& plan, const BlockShape& block, std::int64_t rows,

@@ -6,6 +6,7 @@
 #include "sim/names.hpp"
 #include "src/array.hpp"
 #include "src/command.hpp"
+#include "src/device_option.hpp"
 #include "src/errors.hpp"
 #include "src/gemm_error.hpp"
 #include "src/npy.hpp"
@@ -86,11 +87,13 @@ int run_gemm(const Args& args) {
   options.add("encoding", "NAME", "what 8- or 16-bit elements of the inputs encode");
   options.add("output,o", "FILE", "product, as .npy");
   add_run_options(options);
+  add_device_option(options);
   if (!options.parse(args)) return 0;
 
   const std::string encoding = options.text_or("encoding", "");
   const int threads = thread_count(options);
   use_isa(options);
+  const Multiply multiply = device_multiply(options);
   const std::string layout = options.text_or("b-layout", "nk");
   if (layout != "nk" && layout != "kn") throw UsageError(fmt::format("--b-layout {}: wanted nk or kn", layout));
   const std::string output_format = options.text_or("output-format", "float32");
@@ -122,7 +125,8 @@ int run_gemm(const Args& args) {
   const GemmOperand right = operand_of(b, cast_b, options.words()[1] + ": --recipe " + recipe);
   GemmRequest request{options.text_or("accumulator", "hopper_wgmma"), options.text_or("promote", "auto"),
                       options.text_or("order", "auto"), output_format == "bfloat16",
-                      static_cast<std::int64_t>(std::max<std::uint64_t>(1, options.number_or("split-k", 1)))};
+                      static_cast<std::int64_t>(std::max<std::uint64_t>(1, options.number_or("split-k", 1))),
+                      multiply};
 
   std::vector<float> d(static_cast<std::size_t>(a.rows * b.rows));
   const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(threads));

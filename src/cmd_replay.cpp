@@ -6,6 +6,7 @@
 
 #include "sim/simd/isa.hpp"
 #include "src/command.hpp"
+#include "src/device_option.hpp"
 #include "src/errors.hpp"
 #include "src/gemm_tables.hpp"
 #include "src/options.hpp"
@@ -60,14 +61,18 @@ int run_replay(const Args& args) {
                              "recorded tensor");
   options.add("max-mem", "BYTES", "tensors held in memory at a time, default 1GiB");
   add_run_options(options);
+  add_device_option(options);
   options.flag("reproducible", "leave out of the results all that differs between runs and machines");
   options.flag("allow-nan", "keep tensors without a finite number");
   options.flag("no-progress", "no progress bar");
   if (!options.parse(args)) return 0;
 
   const std::string& path = options.words()[0];
-  const ReplayOptions replay_options = read_options(options);
+  ReplayOptions replay_options = read_options(options);
   const Isa isa = use_isa(options);
+  const auto engine = device_engine(options);
+  replay_options.engine = engine.get();
+  replay_options.multiply = device_multiply(options);
   const auto output = options.text("output");
   if (output) require_other_file(*output, path);
   const Trace trace(path);

@@ -6,9 +6,11 @@
 #include "sim/models.hpp"
 #include "sim/names.hpp"
 #include "src/command.hpp"
+#include "src/device_option.hpp"
 #include "src/dump.hpp"
 #include "src/errors.hpp"
 #include "src/validate.hpp"
+#include "src/validate_gpu.hpp"
 
 namespace fp8scope {
 namespace {
@@ -120,7 +122,9 @@ Schedule schedule_of(const Options& options, std::size_t promote, std::string_vi
 }
 
 int run_validate(const Args& args) {
-  Options options("validate", "[DUMP.h5]");
+  Options options("validate", "[DUMP.h5|TRACE.h5]");
+  options.flag("gpu", "runs this program's CUDA kernels and compares them with the emulator, also on the tensors of TRACE.h5");
+  add_device_option(options);
   options.add("kernel", "LIBRARY.so:FUNCTION", "runs this function and judges it, instead of a dump; src/kernel_abi.h says what it is");
   options.add("group,g", "NAME", "only this group of the dump");
   options.add("model,m", "NAME[:KEY=VALUE...]", "matrix unit; of a dump, by default the longest name that the group's begins with; "
@@ -134,8 +138,9 @@ int run_validate(const Args& args) {
   options.add("time-limit", "SECONDS", "of one call of a kernel, default 60");
   options.flag("nan-bits", "NaNs must agree in every bit");
   if (!options.parse(args)) return 0;
+  if (options.has("gpu")) return validate_gpu(options);
   if (options.has("kernel") == !options.words().empty())
-    throw UsageError("validate: wanted a DUMP.h5 or --kernel LIBRARY.so:FUNCTION (see 'fp8scope validate --help')");
+    throw UsageError("validate: wanted a DUMP.h5, --kernel LIBRARY.so:FUNCTION or --gpu (see 'fp8scope validate --help')");
   return options.has("kernel") ? validate_kernel(options) : validate_dumps(options);
 }
 

@@ -68,7 +68,7 @@ class GemmReplay {
         GemmOperand x = operand(left, plan_a, a, step, r), y = operand(right, plan_b, b, step, r);
         x.cast_from = again_a, y.cast_from = again_b;
         for (std::size_t u = 0; u < accumulators_.size(); ++u) {
-          const GemmRequest request{.accumulator = accumulators_[u]};
+          const GemmRequest request{.accumulator = accumulators_[u], .multiply = options_.multiply};
           const ScaledGemmOptions how = gemm_options(request, x, y);
           if (!unit_takes(how.model, x) || !unit_takes(how.model, y)) continue;
           std::vector<float> d(static_cast<std::size_t>(x.rows * y.rows));

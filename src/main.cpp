@@ -3,6 +3,7 @@
 #include <exception>
 #include <new>
 
+#include "cuda/device.hpp"
 #include "sim/names.hpp"
 #include "src/command.hpp"
 #include "src/errors.hpp"
@@ -46,6 +47,8 @@ int main(int argc, char** argv) {
     return code;
   } catch (const Error& error) {
     return report(error.code(), error.what());
+  } catch (const cuda::DeviceError& error) {
+    return report(Exit::io, error.what());
   } catch (const std::bad_alloc&) {
     return report(Exit::io, "out of memory; lower --max-mem or use fewer threads");
   } catch (const std::invalid_argument& error) {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "src/device_pass.hpp"
 #include "src/errors.hpp"
 #include "src/replay_plan.hpp"
 
@@ -24,7 +25,7 @@ struct Job {
 
 class Replay {
  public:
-  Replay(const ReplayInput& input, const ReplayOptions& options) : input_(input) {
+  Replay(const ReplayInput& input, const ReplayOptions& options) : input_(input), engine_(options.engine) {
     for (std::size_t t = 0; t < input.tensors.size(); ++t) {
       plans_.push_back(plan_tensor(input, options, t));
       if (plans_[t].casts.empty()) continue;
@@ -105,6 +106,7 @@ class Replay {
   void measure_job(Job& job) {
     const TensorInfo& info = input_.tensors[job.tensor];
     const TensorPlan& plan = plans_[job.tensor];
+    if (engine_) return measure_on_device(job, info, plan);
     const std::vector<TensorCast>& casts = plan.tensor_casts[job.step];
     const std::int64_t step = CastPass::panel_rows(casts);
     job.facts = std::make_unique<TensorFacts>(info.rows, info.cols, plan.by_column);
@@ -120,7 +122,16 @@ class Replay {
     job.x = {};
   }
 
+  void measure_on_device(Job& job, const TensorInfo& info, const TensorPlan& plan) {
+    DevicePass pass(*engine_, info.rows, info.cols);
+    for_each_panel(job, 1, [&](std::int64_t first, std::int64_t count, const float* x) { pass.upload(first, count, x); });
+    job.x = {};
+    job.facts = std::make_unique<TensorFacts>(pass.facts());
+    job.results = pass.measure(*job.facts, plan.tensor_casts[job.step], plan.whole_amax[job.step]);
+  }
+
   const ReplayInput& input_;
+  cuda::Engine* engine_;
   std::vector<TensorPlan> plans_;
   std::vector<Item> items_;
   std::uint64_t in_flight_ = 2, whole_limit_ = 0;

@@ -1,0 +1,6 @@
+#include "cuda/engine_on.hpp"
+#include "cuda/launch.hpp"
+
+namespace fp8scope::cuda {
+template class TensorOn<GpuMachine, Bf16>;
+}  // namespace fp8scope::cuda
