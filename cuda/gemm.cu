@@ -1,4 +1,5 @@
 // GEMM emulation on the GPU.
+#include <algorithm>
 #include <stdexcept>
 
 #include "cuda/cublaslt_run.hpp"
@@ -52,6 +53,36 @@ KernelTimes time_cublaslt_gemm(std::int64_t m, std::int64_t n, std::int64_t k, c
   const TimedOperands x(m, n, k);
   const LibraryProduct product(x.a, x.b, {options.promote == 0, true}, device);
   return {kernel_seconds(rounds, [&] { product.launch(); })};
+}
+
+namespace {
+
+constexpr int chains = 16, chain_length = 4096;  // enough independent ones to hide every latency
+
+__global__ void __launch_bounds__(256) multiply_add_kernel(float* out, float x) {
+  float sum[chains];
+#pragma unroll
+  for (int i = 0; i < chains; ++i) sum[i] = static_cast<float>(threadIdx.x + i);
+#pragma unroll 4
+  for (int step = 0; step < chain_length; ++step)
+#pragma unroll
+    for (int i = 0; i < chains; ++i) sum[i] = __fmaf_rd(sum[i], x, x);
+  float all = 0.0f;
+#pragma unroll
+  for (int i = 0; i < chains; ++i) all += sum[i];
+  if (all == 12345.0f) *out = all;  // never, but the compiler does not know
+}
+
+}  // namespace
+
+double multiply_adds_per_second(int rounds, int device) {
+  use_device(device);
+  Buffer<float> out(1);
+  const int blocks = 8 * device_info(device).multiprocessors;
+  std::vector<double> seconds = kernel_seconds(rounds, [&] { multiply_add_kernel<<<static_cast<unsigned>(blocks), 256>>>(out.get(), 0.5f); });
+  check(cudaGetLastError(), "multiply-adds");
+  std::sort(seconds.begin(), seconds.end());
+  return static_cast<double>(blocks) * 256 * chains * chain_length / seconds[seconds.size() / 2];
 }
 
 }  // namespace fp8scope::cuda

@@ -52,4 +52,7 @@ KernelTimes time_native_gemm(std::int64_t m, std::int64_t n, std::int64_t k,
 KernelTimes time_cublaslt_gemm(std::int64_t m, std::int64_t n, std::int64_t k,
                                const ScaledGemmOptions& options, int rounds, int device = 0);
 
+/// FP32 multiply-adds with directed rounding per second, from registers alone. Throws DeviceError.
+double multiply_adds_per_second(int rounds, int device = 0);
+
 }  // namespace fp8scope::cuda

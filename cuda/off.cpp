@@ -30,6 +30,8 @@ KernelTimes time_native_gemm(std::int64_t, std::int64_t, std::int64_t, const Sca
 
 KernelTimes time_cublaslt_gemm(std::int64_t, std::int64_t, std::int64_t, const ScaledGemmOptions&, int, int) { none(); }
 
+double multiply_adds_per_second(int, int) { none(); }
+
 std::vector<DeviceUnit> matrix_units(int) { none(); }
 std::vector<ConvertCheck> check_conversions(std::uint32_t, int) { none(); }
 std::string toolkit_version() { return "none"; }

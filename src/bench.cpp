@@ -15,6 +15,7 @@ constexpr BenchSuite table[] = {
     {"tile", "amax, scale and cast of 1x128 tiles in one pass", "GB/s", bench_tile},
     {"replay", "all recipes with all statistics over a trace held in memory", "GB/s", bench_replay},
     {"gemm", "matrix products of every kind of unit, against Eigen's SGEMM", "GMAC/s", bench_gemm},
+    {"gpu_gemm", "emulated products on the GPU, and Hopper's own against cuBLASLt", "GMAC/s", bench_gpu_gemm},
 };
 
 double thread_seconds() {

@@ -51,6 +51,7 @@ std::vector<BenchResult> bench_cast(const BenchOptions&);
 std::vector<BenchResult> bench_tile(const BenchOptions&);
 std::vector<BenchResult> bench_replay(const BenchOptions&);
 std::vector<BenchResult> bench_gemm(const BenchOptions&);
+std::vector<BenchResult> bench_gpu_gemm(const BenchOptions&);
 
 /// A function that takes part in a bench: processes elements [begin, end) of its data. Several
 /// threads call it at once, on parts that begin at multiples of 4096.

@@ -75,11 +75,24 @@ GoldenRecord record_unit(h5::Group& root, MatrixUnit& unit, const std::string& m
   std::uint64_t seed = 1;
   const std::size_t per_tile = unit.m * unit.n * std::size(kinds);
   for (const Kind& kind : kinds) {
-    const GoldenSet set{kind.input_class, kind.chain, std::max<std::size_t>(1, words.stored / per_tile), words.digests / per_tile / digest_tiles * digest_tiles, seed++};
+    // Long chains have long inputs: fewer of them are stored, and of no set is there less than asked for.
+    const std::size_t stored = (words.stored + per_tile - 1) / per_tile, digests = (words.digests + per_tile * digest_tiles - 1) / (per_tile * digest_tiles);
+    const GoldenSet set{kind.input_class, kind.chain, std::max<std::size_t>(1, stored / kind.chain), digests * digest_tiles, seed++};
     const GoldenRecord r = record_golden(root, unit, model, set);
     sum.stored += r.stored, sum.digested += r.digested, sum.unequal += r.unequal;
   }
   return sum;
+}
+
+int check_layouts(std::vector<cuda::DeviceUnit>& units) {
+  std::size_t all_wrong = 0;
+  for (cuda::DeviceUnit& u : units) {
+    std::size_t words = 0;
+    const std::size_t wrong = wrong_layout_words(*u.unit, 64, words);
+    fmt::print("P0 {} {} {} {}: {} of {} words wrong\n", u.unit->name, u.unit->a_format, u.unit->b_format, u.unit->output, wrong, words);
+    all_wrong += wrong;
+  }
+  return static_cast<int>(all_wrong == 0 ? Exit::ok : Exit::differs);
 }
 
 }  // namespace
@@ -95,12 +108,14 @@ int run_probe(const Args& args) {
   options.add("digest-words", "N", "words of which the file keeps hashes, default 10000000");
   options.flag("reproducible", "of --emulate: no date in the file");
   options.flag("no-search", "do not fit the numbers of a custom model");
+  options.flag("layout", "only P0: whether operands and results are where the instruction wants them");
   options.flag("library", "only P13: cuBLASLt's promotion interval, by its library at run time");
   if (!options.parse(args)) return 0;
   if (options.has("library")) return run_library_probe();
   const auto output = options.text("output");
   GoldenOrigin origin;
   std::vector<cuda::DeviceUnit> units = units_of(options, origin);
+  if (options.has("layout")) return check_layouts(units);
   std::optional<h5::NewFile> file;
   if (output) {
     file.emplace(*output);

@@ -9,6 +9,7 @@
 #include "src/device_option.hpp"
 #include "src/dump.hpp"
 #include "src/errors.hpp"
+#include "src/golden.hpp"
 #include "src/validate.hpp"
 #include "src/validate_gpu.hpp"
 
@@ -33,8 +34,12 @@ std::string place(const Dump& dump, std::size_t i) {
 }
 
 /// The model for a group; the words of another one if none is asked for.
-DumpModel model_for(const Dump& dump, const Options& options) {
-  const std::string name = options.text_or("model", model_named_by(dump.name));
+std::string model_text_for(const h5::Group& group, const std::string& name, const Options& options) {
+  return options.text_or("model", group.text("model").value_or(model_named_by(name)));
+}
+
+DumpModel model_for(const Dump& dump, const h5::Group& group, const Options& options) {
+  const std::string name = model_text_for(group, dump.name, options);
   if (name.empty())
     throw UsageError(fmt::format("{}: no model's name begins the group's; name one with --model", dump.where));
   DumpModel model{name, parse_model(name, dump.a_format, dump.b_format, dump.output == "f16" ? "f16" : "f32"), {}};
@@ -43,15 +48,43 @@ DumpModel model_for(const Dump& dump, const Options& options) {
   return model;
 }
 
+/// Who made the words, where the file says so: a model's are no evidence of a GPU.
+void print_source(const h5::Group& root) {
+  const std::string source = root.text("source").value_or("");
+  if (source == "recorded")
+    fmt::print("recorded on {}, driver {}, {}\n", root.text("gpu_name").value_or("?"), root.text("driver").value_or("?"), root.text("date").value_or("?"));
+  if (source == "modelled") fmt::print("modelled: a regression test of the model, no evidence of hardware\n");
+}
+
+/// Words of which only hashes are stored, computed again from their inputs' seed.
+DigestVerdict validate_digests(const h5::Group& group, const std::string& name, const Options& options) {
+  const std::string model = model_text_for(group, name, options);
+  if (model.empty()) throw UsageError(fmt::format("{}: no model's name begins the group's; name one with --model", group.where()));
+  DigestVerdict verdict = check_digests(group, model);
+  fmt::print("{}: {} words in {} digests, {}\n  {} of {} digests differ", name, verdict.words, verdict.blocks, model, verdict.differ, verdict.blocks);
+  fmt::print("{}\n", verdict.differ > 0 ? fmt::format(", the first at tile {}", verdict.first_tile) : "");
+  return verdict;
+}
+
 int validate_dumps(const Options& options) {
   const h5::Group root = h5::open_file(options.words()[0]);
   const bool nan_bits = options.has("nan-bits");
+  print_source(root);
   const auto only = options.text("group");
   std::size_t groups = 0, words = 0, differ = 0;
   for (const h5::Entry& entry : root.entries()) {
     if (!entry.is_group || (only && entry.name != *only)) continue;
-    const Dump dump = read_dump(root.group(entry.name), entry.name);
-    const DumpModel model = model_for(dump, options);
+    const h5::Group group = root.group(entry.name);
+    if (has_digests(group)) {
+      const DigestVerdict verdict = validate_digests(group, entry.name, options);
+      words += verdict.words, differ += verdict.differ;
+      if (!group.has("d")) {
+        ++groups;
+        continue;
+      }
+    }
+    const Dump dump = read_dump(group, entry.name);
+    const DumpModel model = model_for(dump, group, options);
     const bool scaled = model.model.scale_block > 0;
     if (scaled != (dump.scales_per_row > 0) || (scaled && dump.scales_per_row * model.model.scale_block != dump.k))
       throw DataError(fmt::format("{}: {} takes {} scales a row; the dump has {}", dump.where, model.name,

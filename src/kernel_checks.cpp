@@ -14,6 +14,7 @@ constexpr KernelCheck table[] = {
     {"casts", check_casts},
     {"dequantize", check_values},
     {"statistics", check_statistics},
+    {"gemms", check_gemms},
 };
 
 std::string hex(const void* word, std::size_t bytes) {

@@ -60,6 +60,9 @@ void check_values(cuda::Engine& engine, std::span<const CheckTensor> tensors, co
 /// Statistics of tensors and of casts.
 void check_statistics(cuda::Engine& engine, std::span<const CheckTensor> tensors, const TakeCheck& take);
 
+/// Products of matrices: emulated, and on Hopper by its own unit.
+void check_gemms(cuda::Engine& engine, std::span<const CheckTensor> tensors, const TakeCheck& take);
+
 /// Counts the words that differ between what the emulator gave and what a kernel gave.
 class WordCount {
  public:

@@ -16,6 +16,7 @@
 
 #include "src/errors.hpp"
 #include "src/kernel_abi.h"
+#include "src/kernel_builtin.hpp"
 
 namespace fp8scope {
 namespace {
@@ -56,10 +57,18 @@ struct Report {
 /// The function, or a report why there is none.
 fp8scope_gemm_function load(const KernelName& kernel, Report* report) {
   report->stage = Report::loading;
+  if (kernel.library == "builtin") {
+    const auto function = builtin_kernel(kernel.symbol);
+    if (function == nullptr) {
+      std::snprintf(report->message, sizeof(report->message), "builtin are native_gemm and emulated_gemm");
+      report->stage = Report::no_symbol;
+    }
+    return function;
+  }
   // Without a slash the loader would look in its own folders only.
   const std::string path = std::filesystem::absolute(kernel.library).string();
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  const auto fail = [&](Report::Stage stage) {
+  const auto fail = [&](Report::Stage stage) -> fp8scope_gemm_function {
     const char* reason = dlerror();
     std::snprintf(report->message, sizeof(report->message), "%s", reason ? reason : "unknown reason");
     report->stage = stage;
