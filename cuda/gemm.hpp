@@ -39,14 +39,17 @@ std::string native_gemm_refusal(const ScaledMatrix& a, const ScaledMatrix& b,
 void native_gemm(const ScaledMatrix& a, const ScaledMatrix& b, const ScaledGemmOptions& options,
                  std::span<float> d, int device = 0);
 
-/// Seconds of each of `rounds` launches of the last product's kernel alone, events of the device.
 struct KernelTimes {
-  std::vector<double> seconds;
+  std::vector<double> seconds;  ///< of each round, by the device's clock
 };
 
+/// Launches of the kernel alone, on codes of about N(0, 1) that lie on the device; of the library, FP8 with fast
+/// accumulation as options.promote == 0 says, into BF16. Throws DeviceError.
 KernelTimes time_emulated_gemm(std::int64_t m, std::int64_t n, std::int64_t k,
                                const ScaledGemmOptions& options, int rounds, int device = 0);
 KernelTimes time_native_gemm(std::int64_t m, std::int64_t n, std::int64_t k,
                              const ScaledGemmOptions& options, int rounds, int device = 0);
+KernelTimes time_cublaslt_gemm(std::int64_t m, std::int64_t n, std::int64_t k,
+                               const ScaledGemmOptions& options, int rounds, int device = 0);
 
 }  // namespace fp8scope::cuda

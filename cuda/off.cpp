@@ -1,6 +1,9 @@
 // The functions of cuda/ in a program without kernels.
+#include "cuda/cublaslt.hpp"
+#include "cuda/device.hpp"
 #include "cuda/engine.hpp"
 #include "cuda/gemm.hpp"
+#include "cuda/matrix_units.hpp"
 
 namespace fp8scope::cuda {
 namespace {
@@ -20,5 +23,19 @@ void emulated_gemm(const ScaledMatrix&, const ScaledMatrix&, const ScaledGemmOpt
                    std::span<float>, int) {
   none();
 }
+
+void native_gemm(const ScaledMatrix&, const ScaledMatrix&, const ScaledGemmOptions&, std::span<float>, int) { none(); }
+KernelTimes time_emulated_gemm(std::int64_t, std::int64_t, std::int64_t, const ScaledGemmOptions&, int, int) { none(); }
+KernelTimes time_native_gemm(std::int64_t, std::int64_t, std::int64_t, const ScaledGemmOptions&, int, int) { none(); }
+
+KernelTimes time_cublaslt_gemm(std::int64_t, std::int64_t, std::int64_t, const ScaledGemmOptions&, int, int) { none(); }
+
+std::vector<DeviceUnit> matrix_units(int) { none(); }
+std::vector<ConvertCheck> check_conversions(std::uint32_t, int) { none(); }
+std::string toolkit_version() { return "none"; }
+
+std::string cublaslt_refusal() { return why_none(); }
+std::string cublaslt_version() { none(); }
+void cublaslt_gemm(const ScaledMatrix&, const ScaledMatrix&, const LibraryRequest&, std::span<float>, int) { none(); }
 
 }  // namespace fp8scope::cuda

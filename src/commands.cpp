@@ -14,6 +14,7 @@ constexpr Command table[] = {
     {"gemm", "one product of matrices as a matrix unit computes it, and who owns its error", run_gemm},
     {"replay", "recipes over a recorded trace: what each loses, as a table and as HDF5", run_replay},
     {"validate", "recorded words of a matrix unit or a kernel against a model", run_validate},
+    {"probe", "how the matrix units of this machine's GPU add: their numbers, their row of the table", run_probe},
     {"trace", "list, describe or verify a recorded trace", run_trace},
     {"export", "a table of a result file as csv, json, md or text", run_export},
     {"bench", "speeds against ceilings measured in the same run", run_bench},
