@@ -25,8 +25,9 @@ class CastOn {
     amax_ = Memory<std::uint32_t>(blocks);
     top_ = Memory<TensorTop>(1);
     inverse_ = Memory<float>(stored_scales());
-    inverse_code_ = Memory<std::uint8_t>(stored_scales());
     inverse_.fill_zero();
+    if (cast.storage != ScaleStorage::e8m0 && cast.storage != ScaleStorage::e4m3) return;
+    inverse_code_ = Memory<std::uint8_t>(stored_scales());
     inverse_code_.fill_zero();
   }
 
@@ -37,7 +38,7 @@ class CastOn {
   /// Scales and codes.
   void run() {
     allocate_codes();
-    if (fast_codes(plan_)) return run_blocks(codes8_.get());
+    if (fast_codes(plan_, cast_.apply)) return run_blocks(codes8_.get());
     run_blocks(nullptr);
     run_elements();
   }
@@ -45,10 +46,10 @@ class CastOn {
 
   void run_delayed(DelayedOn<Machine>& state) {
     allocate_codes();
-    std::uint8_t* codes = fast_codes(plan_) ? codes8_.get() : nullptr;
+    std::uint8_t* codes = fast_codes(plan_, cast_.apply) ? codes8_.get() : nullptr;
     if (codes && plan_.stochastic) tensor_loop<Stochastic>(codes, state.device_scales(), top_.get());
     else tensor_loop<Nearest>(codes, state.device_scales(), top_.get());
-    if (!fast_codes(plan_)) run_elements();
+    if (!fast_codes(plan_, cast_.apply)) run_elements();
     machine_.template run<HistoryLoop>({}, most_threads, state.update(top_.get(), cast_.amax_rule));
   }
 
@@ -75,8 +76,8 @@ class CastOn {
   }
   ScaleOutput output() const {
     const bool tma = cast_.layout == ScaleLayout::tma;
-    return {scales_.get(), amax_.get(), inverse_.get(), inverse_code_.get(), tma ? 1 : grid_.across(),
-            tma ? scale_stride() : 1};
+    return {scales_.get(), amax_.get(), inverse_.get(), inverse_code_.get(), cast_.storage,
+            tma ? 1 : grid_.across(), tma ? scale_stride() : 1};
   }
   void allocate_codes() {
     const auto size = static_cast<std::size_t>(grid_.size());
@@ -187,7 +188,7 @@ class CastOn {
   void run_elements() {
     typename ElementLoop<In>::Job job;
     job.x = x_, job.grid = grid_;
-    job.format = cast_.format, job.rule = cast_.rule;
+    job.format = cast_.format, job.rule = cast_.rule, job.apply = cast_.apply;
     job.seed = cast_.seed, job.first = cast_.first;
     job.scales = scales_.get();
     job.narrow = codes8_.get(), job.wide = codes16_.get();

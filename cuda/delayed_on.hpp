@@ -8,8 +8,8 @@ namespace fp8scope::cuda {
 template <class Machine>
 class DelayedOn final : public DelayedScale {
  public:
-  DelayedOn(std::int64_t length, bool most_recent, float max) : most_recent_(most_recent), max_(max) {
-    const std::vector<float> zeros(static_cast<std::size_t>(length));
+  explicit DelayedOn(const DelayedRule& rule) : rule_(rule) {
+    const std::vector<float> zeros(static_cast<std::size_t>(rule.length));
     const Scales one;
     history_ = Memory<float>(std::span<const float>(zeros));
     scales_ = Memory<Scales>(std::span<const Scales>(&one, 1));
@@ -19,7 +19,7 @@ class DelayedOn final : public DelayedScale {
 
   const Scales* device_scales() const { return scales_.get(); }
   HistoryLoop::Job update(const TensorTop* measured, AmaxRule rule) {
-    return {measured, rule, history_.get(), static_cast<std::int64_t>(history_.size()), most_recent_, max_, scales_.get()};
+    return {measured, rule, rule_, history_.get(), scales_.get()};
   }
 
  private:
@@ -27,8 +27,7 @@ class DelayedOn final : public DelayedScale {
   using Memory = typename Machine::template Memory<T>;
   Memory<float> history_;
   Memory<Scales> scales_;
-  bool most_recent_;
-  float max_;
+  DelayedRule rule_;
 };
 
 }  // namespace fp8scope::cuda

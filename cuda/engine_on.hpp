@@ -30,10 +30,10 @@ class EngineOn final : public Engine {
       default: return make_tensor<Machine, Fp32>(machine_, rows, cols);
     }
   }
-  std::unique_ptr<DelayedScale> delayed(std::int64_t length, bool most_recent, float max) override {
-    require(length > 0, "a history of amaxes needs a length");
+  std::unique_ptr<DelayedScale> delayed(const DelayedRule& rule) override {
+    require(rule.length > 0, "a history of amaxes needs a length");
     machine_.enter();
-    return std::make_unique<DelayedOn<Machine>>(length, most_recent, max);
+    return std::make_unique<DelayedOn<Machine>>(rule);
   }
   std::vector<float> dequantize(const Format& f, const BlockGrid& grid, const std::vector<std::uint8_t>& codes,
                                 const std::vector<float>& inverse) override {
@@ -50,7 +50,7 @@ class EngineOn final : public Engine {
   }
   Conversions conversions(const Format& f, const CastRule& rule, std::uint32_t stride) override {
     const CastPlan plan = make_plan(f, rule);
-    require(plan.vectorised && fast_codes(plan) && stride > 0, "conversions: not a cast of the fast loops");
+    require(plan.vectorised && fast_codes(plan, Apply::multiply) && stride > 0, "conversions: not a cast of the fast loops");
     machine_.enter();
     const ConversionCount none;
     Memory<ConversionCount> count(std::span<const ConversionCount>(&none, 1));

@@ -60,6 +60,9 @@ void check_values(cuda::Engine& engine, std::span<const CheckTensor> tensors, co
 /// Statistics of tensors and of casts.
 void check_statistics(cuda::Engine& engine, std::span<const CheckTensor> tensors, const TakeCheck& take);
 
+/// The name of a rounding.
+std::string_view rounding_word(Rounding rounding);
+
 /// Counts the words that differ between what the emulator gave and what a kernel gave.
 class WordCount {
  public:
