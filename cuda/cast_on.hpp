@@ -1,9 +1,6 @@
 #pragma once
 
-#include <optional>
-
-#include "cuda/delayed.hpp"
-#include "cuda/engine.hpp"
+#include "cuda/delayed_on.hpp"
 #include "cuda/loop_choice.hpp"
 #include "cuda/quantize_columns.hpp"
 #include "cuda/quantize_segments.hpp"
@@ -12,32 +9,6 @@
 #include "sim/require.hpp"
 
 namespace fp8scope::cuda {
-
-template <class Machine>
-class DelayedOn final : public DelayedScale {
- public:
-  DelayedOn(std::int64_t length, bool most_recent, float max) : most_recent_(most_recent), max_(max) {
-    const std::vector<float> zeros(static_cast<std::size_t>(length));
-    const Scales one;
-    history_ = Memory<float>(std::span<const float>(zeros));
-    scales_ = Memory<Scales>(std::span<const Scales>(&one, 1));
-  }
-  Scales scales() const override { return scales_.to_host()[0]; }
-  std::vector<float> history() const override { return history_.to_host(); }
-
-  const Scales* device_scales() const { return scales_.get(); }
-  HistoryLoop::Job update(const TensorTop* measured, AmaxRule rule) {
-    return {measured, rule, history_.get(), static_cast<std::int64_t>(history_.size()), most_recent_, max_, scales_.get()};
-  }
-
- private:
-  template <class T>
-  using Memory = typename Machine::template Memory<T>;
-  Memory<float> history_;
-  Memory<Scales> scales_;
-  bool most_recent_;
-  float max_;
-};
 
 /// One cast of a tensor that lies at `x`: its buffers, and the loops that fill them.
 template <class Machine, class In>
@@ -54,8 +25,9 @@ class CastOn {
     amax_ = Memory<std::uint32_t>(blocks);
     top_ = Memory<TensorTop>(1);
     inverse_ = Memory<float>(stored_scales());
-    inverse_code_ = Memory<std::uint8_t>(stored_scales());
     inverse_.fill_zero();
+    if (cast.storage != ScaleStorage::e8m0 && cast.storage != ScaleStorage::e4m3) return;
+    inverse_code_ = Memory<std::uint8_t>(stored_scales());
     inverse_code_.fill_zero();
   }
 
@@ -66,7 +38,7 @@ class CastOn {
   /// Scales and codes.
   void run() {
     allocate_codes();
-    if (fast_codes(plan_)) return run_blocks(codes8_.get());
+    if (fast_codes(plan_, cast_.apply)) return run_blocks(codes8_.get());
     run_blocks(nullptr);
     run_elements();
   }
@@ -74,10 +46,10 @@ class CastOn {
 
   void run_delayed(DelayedOn<Machine>& state) {
     allocate_codes();
-    std::uint8_t* codes = fast_codes(plan_) ? codes8_.get() : nullptr;
+    std::uint8_t* codes = fast_codes(plan_, cast_.apply) ? codes8_.get() : nullptr;
     if (codes && plan_.stochastic) tensor_loop<Stochastic>(codes, state.device_scales(), top_.get());
     else tensor_loop<Nearest>(codes, state.device_scales(), top_.get());
-    if (!fast_codes(plan_)) run_elements();
+    if (!fast_codes(plan_, cast_.apply)) run_elements();
     machine_.template run<HistoryLoop>({}, most_threads, state.update(top_.get(), cast_.amax_rule));
   }
 
@@ -104,8 +76,8 @@ class CastOn {
   }
   ScaleOutput output() const {
     const bool tma = cast_.layout == ScaleLayout::tma;
-    return {scales_.get(), amax_.get(), inverse_.get(), inverse_code_.get(), tma ? 1 : grid_.across(),
-            tma ? scale_stride() : 1};
+    return {scales_.get(), amax_.get(), inverse_.get(), inverse_code_.get(), cast_.storage,
+            tma ? 1 : grid_.across(), tma ? scale_stride() : 1};
   }
   void allocate_codes() {
     const auto size = static_cast<std::size_t>(grid_.size());
@@ -216,7 +188,7 @@ class CastOn {
   void run_elements() {
     typename ElementLoop<In>::Job job;
     job.x = x_, job.grid = grid_;
-    job.format = cast_.format, job.rule = cast_.rule;
+    job.format = cast_.format, job.rule = cast_.rule, job.apply = cast_.apply;
     job.seed = cast_.seed, job.first = cast_.first;
     job.scales = scales_.get();
     job.narrow = codes8_.get(), job.wide = codes16_.get();

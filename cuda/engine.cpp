@@ -12,7 +12,7 @@ std::string kernel_name(const BlockCast& cast, std::int64_t rows, std::int64_t c
   constexpr const char* names[] = {"segments", "tiles", "columns", "tensor"};
   const BlockGrid grid(rows, cols, cast.block);
   const std::string name = names[static_cast<int>(choose_loops(cast.block, grid))];
-  return fast_codes(make_plan(cast.format, cast.rule)) ? name : name + "+elements";
+  return fast_codes(make_plan(cast.format, cast.rule), cast.apply) ? name : name + "+elements";
 }
 
 }  // namespace fp8scope::cuda

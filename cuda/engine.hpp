@@ -36,9 +36,12 @@ enum class ScaleLayout : std::uint8_t {
 struct BlockCast {
   Format format = e4m3;
   CastRule rule;
-  BlockShape block;                ///< as it lies in the tensor
+  BlockShape block{};              ///< as it lies in the tensor
   AmaxRule amax_rule = AmaxRule::ignore_nan;
-  ScaleRule scale_rule;
+  ScaleRule scale_rule{};          ///< of two levels: with_tensor_amax() done
+  Apply apply = Apply::multiply;
+  ScaleStorage storage = ScaleStorage::fp32;  ///< what Quantized::inverse_code holds: E8M0 or E4M3 codes
+  float floor = 0.0f;              ///< CastErrors::floored counts the blocks below
   bool given = false;              ///< one block, whose scales are `scales`
   Scales scales{};
   std::uint64_t seed = 0, first = 0;  ///< as for quantize() of sim/quantize.hpp
@@ -60,7 +63,7 @@ struct Quantized {
   std::vector<Scales> scales;              ///< [down, across]
   std::vector<std::uint32_t> amax;         ///< [down, across] pattern of the largest magnitude; NaN above infinity
   std::vector<float> inverse;              ///< scale_inv as stored, by layout
-  std::vector<std::uint8_t> inverse_code;  ///< its E8M0 codes, by layout
+  std::vector<std::uint8_t> inverse_code;  ///< its codes by `storage` and layout; empty if that is binary32
 };
 
 /// What a tensor is, row by row: see sim/error_sums.hpp.
@@ -77,6 +80,16 @@ struct CastErrors {
   std::vector<double> bulk_power;       ///< [rows] sum x^2 over |x| <= bulk
   float scale_inv_min = 0.0f, scale_inv_max = 0.0f;
   double headroom = 0.0;                ///< min over the blocks of MAX * scale_inv / amax
+  std::uint64_t blocks = 0, floored = 0;  ///< blocks, and those whose amax lies below BlockCast::floor
+};
+
+/// How a delayed scale follows from the amaxes: see sim/recipe_delayed.hpp.
+struct DelayedRule {
+  std::int64_t length = 1024;   ///< of the history
+  bool most_recent = false;     ///< the newest amax instead of the largest
+  float max = 448.0f;           ///< fl(MAX * 2^-margin)
+  bool roll_on_zero = false;    ///< a zero amax is remembered too
+  float big = float_max;        ///< what an infinite quotient becomes
 };
 
 /// Per-tensor scaling from earlier amaxes, kept on the device: see sim/recipe_delayed.hpp.
@@ -119,8 +132,7 @@ class Engine {
   /// "NVIDIA H100 80GB HBM3", or that these are the kernels' loops on the CPU.
   virtual std::string name() const = 0;
   virtual std::unique_ptr<DeviceTensor> tensor(Element element, std::int64_t rows, std::int64_t cols) = 0;
-  /// max  fl(MAX * 2^-margin)
-  virtual std::unique_ptr<DelayedScale> delayed(std::int64_t length, bool most_recent, float max) = 0;
+  virtual std::unique_ptr<DelayedScale> delayed(const DelayedRule& rule) = 0;
   /// dequantize() of sim/quantize.hpp for formats of at most 8 bits.
   virtual std::vector<float> dequantize(const Format& f, const BlockGrid& grid,
                                         const std::vector<std::uint8_t>& codes,

@@ -1,5 +1,5 @@
-#include "cuda/engine_on.hpp"
 #include "cuda/host_machine.hpp"
+#include "cuda/tensor_on.hpp"
 
 namespace fp8scope::cuda {
 

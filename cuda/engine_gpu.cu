@@ -3,11 +3,6 @@
 
 namespace fp8scope::cuda {
 
-// A file of its own for each: they are what takes long to compile.
-extern template class TensorOn<GpuMachine, Bf16>;
-extern template class TensorOn<GpuMachine, Fp16>;
-extern template class TensorOn<GpuMachine, Fp32>;
-
 std::unique_ptr<Engine> gpu_engine(int device) { return std::make_unique<EngineOn<GpuMachine>>(GpuMachine(device)); }
 
 bool kernels_run_here() {

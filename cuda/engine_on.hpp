@@ -2,62 +2,18 @@
 // The engine, for any machine that can run loops: GpuMachine of launch.hpp, HostMachine of
 // host_machine.hpp. What is launched, and with which job, is the same on both.
 
-#include "cuda/cast_on.hpp"
 #include "cuda/conversions.hpp"
+#include "cuda/delayed_on.hpp"
 #include "cuda/dequantize.hpp"
-#include "cuda/measure_on.hpp"
+#include "cuda/loop_choice.hpp"
 #include "sim/code_table.hpp"
+#include "sim/require.hpp"
 
 namespace fp8scope::cuda {
 
+/// A tensor of elements In; defined in tensor_on.hpp, which takes long to compile for a GPU: a file each.
 template <class Machine, class In>
-class TensorOn final : public DeviceTensor {
- public:
-  TensorOn(const Machine& machine, std::int64_t rows, std::int64_t cols)
-      : machine_(machine), rows_(rows), cols_(cols), x_(static_cast<std::size_t>(rows * cols)) {}
-  ~TensorOn() override { machine_.enter(); }
-
-  void upload(std::int64_t first, std::int64_t count, const void* stored) override {
-    machine_.enter();
-    require(first >= 0 && count >= 0 && first + count <= rows_, "upload: rows beyond the tensor");
-    x_.upload({static_cast<const typename In::Stored*>(stored), static_cast<std::size_t>(count * cols_)},
-              static_cast<std::size_t>(first * cols_));
-  }
-  Quantized quantize(const BlockCast& cast) override {
-    machine_.enter();
-    CastOn<Machine, In> work(machine_, x_.get(), rows_, cols_, cast);
-    work.run();
-    return work.result();
-  }
-  Quantized quantize_delayed(const BlockCast& cast, DelayedScale& state) override {
-    BlockCast whole = cast;
-    whole.block = {};
-    machine_.enter();
-    CastOn<Machine, In> work(machine_, x_.get(), rows_, cols_, whole);
-    work.run_delayed(dynamic_cast<DelayedOn<Machine>&>(state));
-    return work.result();
-  }
-  TensorMoments moments() override {
-    machine_.enter();
-    return moments_on<Machine, In>(machine_, x_.get(), rows_, cols_);
-  }
-  CastErrors measure(const BlockCast& cast, float bulk) override {
-    machine_.enter();
-    CastOn<Machine, In> work(machine_, x_.get(), rows_, cols_, cast);
-    work.run_scales();
-    return measure_on<Machine, In>(machine_, x_.get(), cast, work, bulk);
-  }
-  double seconds(const BlockCast& cast, int rounds) override {
-    machine_.enter();
-    CastOn<Machine, In> work(machine_, x_.get(), rows_, cols_, cast);
-    return machine_.seconds(rounds, [&] { work.run(); });
-  }
-
- private:
-  const Machine& machine_;
-  std::int64_t rows_, cols_;
-  typename Machine::template Memory<typename In::Stored> x_;
-};
+std::unique_ptr<DeviceTensor> make_tensor(const Machine& machine, std::int64_t rows, std::int64_t cols);
 
 template <class Machine>
 class EngineOn final : public Engine {
@@ -69,15 +25,15 @@ class EngineOn final : public Engine {
     require(rows > 0 && cols > 0, "a tensor needs at least one element");
     machine_.enter();
     switch (element) {
-      case Element::bf16: return std::make_unique<TensorOn<Machine, Bf16>>(machine_, rows, cols);
-      case Element::fp16: return std::make_unique<TensorOn<Machine, Fp16>>(machine_, rows, cols);
-      default: return std::make_unique<TensorOn<Machine, Fp32>>(machine_, rows, cols);
+      case Element::bf16: return make_tensor<Machine, Bf16>(machine_, rows, cols);
+      case Element::fp16: return make_tensor<Machine, Fp16>(machine_, rows, cols);
+      default: return make_tensor<Machine, Fp32>(machine_, rows, cols);
     }
   }
-  std::unique_ptr<DelayedScale> delayed(std::int64_t length, bool most_recent, float max) override {
-    require(length > 0, "a history of amaxes needs a length");
+  std::unique_ptr<DelayedScale> delayed(const DelayedRule& rule) override {
+    require(rule.length > 0, "a history of amaxes needs a length");
     machine_.enter();
-    return std::make_unique<DelayedOn<Machine>>(length, most_recent, max);
+    return std::make_unique<DelayedOn<Machine>>(rule);
   }
   std::vector<float> dequantize(const Format& f, const BlockGrid& grid, const std::vector<std::uint8_t>& codes,
                                 const std::vector<float>& inverse) override {
@@ -94,7 +50,7 @@ class EngineOn final : public Engine {
   }
   Conversions conversions(const Format& f, const CastRule& rule, std::uint32_t stride) override {
     const CastPlan plan = make_plan(f, rule);
-    require(plan.vectorised && fast_codes(plan) && stride > 0, "conversions: not a cast of the fast loops");
+    require(plan.vectorised && fast_codes(plan, Apply::multiply) && stride > 0, "conversions: not a cast of the fast loops");
     machine_.enter();
     const ConversionCount none;
     Memory<ConversionCount> count(std::span<const ConversionCount>(&none, 1));

@@ -82,14 +82,15 @@ struct ErrorLoop {
     const std::int64_t across = job.cols_log2 >= 0 ? c >> job.cols_log2 : c / job.grid.block_cols;
     const Scales scales = job.scales[r / job.grid.block_rows * job.grid.across() + across];
     if (magnitude_of(x) <= job.limits.bulk) s.bulk += static_cast<double>(x) * x;
-    const float v = (is_finite(x) ? x : 0.0f) * scales.scale;
+    const Apply apply = job.limits.divide ? Apply::divide : Apply::multiply;
+    const float v = scaled(apply, is_finite(x) ? x : 0.0f, scales.scale);
     float value = 0.0f;
     if (job.limits.by_magic) {
       value = value_by_magic(job.limits, v);
     } else {
-      const bool stochastic = job.rule.rounding == Rounding::stochastic;
+      const bool stochastic = draws_bits(job.rule.rounding);
       const RandomBits random = stochastic ? random_bits(job.seed, job.first + static_cast<std::uint64_t>(i)) : RandomBits{};
-      value = decode(job.format, quantize_element(job.format, x, scales.scale, job.rule, random));
+      value = decode(job.format, quantize_element(job.format, x, scales.scale, job.rule, random, apply));
     }
     return element_error(job.limits, x, v, value, scales.scale_inv);
   }
@@ -231,6 +232,8 @@ struct ScaleRange {
   std::uint32_t low = inf_bits;                    ///< pattern of the smallest scale_inv
   std::uint32_t high = 0;                          ///< of the largest
   std::uint64_t headroom = 0x7ff0000000000000ull;  ///< binary64 pattern of min(max * scale_inv / amax)
+  std::uint32_t floored = 0;                       ///< blocks whose amax is below the floor
+  std::uint32_t unused = 0;
 };
 
 /// Minima and maxima of patterns of numbers that are not negative: the order is free.
@@ -239,7 +242,7 @@ struct RangeLoop {
     const Scales* scales = nullptr;       ///< [n]
     const std::uint32_t* amax = nullptr;  ///< [n] patterns
     std::int64_t n = 0;
-    float max = 448.0f;
+    float max = 448.0f, floor = 0.0f;
     ScaleRange* range = nullptr;
   };
   struct Shared {};
@@ -255,6 +258,7 @@ struct RangeLoop {
           mine.low = bits < mine.low ? bits : mine.low;
           mine.high = bits > mine.high ? bits : mine.high;
         }
+        mine.floored += amax < job.floor ? 1 : 0;
         if (!is_finite(amax) || !(amax > 0.0f)) continue;
         const double headroom = static_cast<double>(job.max) * inverse / amax;
         if (headroom != headroom) continue;
@@ -264,6 +268,7 @@ struct RangeLoop {
       atomic_min(&job.range->low, mine.low);
       atomic_max(&job.range->high, mine.high);
       atomic_min(&job.range->headroom, mine.headroom);
+      atomic_add(&job.range->floored, mine.floored);
     });
   }
 };

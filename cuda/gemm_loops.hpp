@@ -18,9 +18,17 @@ struct EmulatedOperand {
   const float* scale_inv;          ///< [grid.blocks()]
   std::int64_t stride;             ///< bytes from row to row
   BlockGrid grid{0, 0, {}};
+  std::int64_t blocks_across;      ///< grid.across()
   fused::NarrowFormat narrow;
   Format format;
 };
+
+/// Scale of an element. A matrix has fewer than 2^31 rows and columns: divisions of 64 bits are calls.
+FP8_HD inline float operand_scale(const EmulatedOperand& x, std::int64_t row, std::int64_t k) {
+  const auto down = static_cast<std::uint32_t>(row) / static_cast<std::uint32_t>(x.grid.block_rows);
+  const auto across = static_cast<std::uint32_t>(k) / static_cast<std::uint32_t>(x.grid.block_cols);
+  return x.scale_inv[static_cast<std::int64_t>(down) * x.blocks_across + across];
+}
 
 /// The part [k_begin, k_end) of a product.
 struct EmulatedJob {
@@ -82,7 +90,8 @@ struct EmulatedTile {
       for (int s = 0; s < stage && k + s < job.k_end; s += terms) {
         team.each([&](int t) { step(shared, job, t, s, terms, sums(t)); });
         const std::int64_t end = k + s + terms < job.k_end ? k + s + terms : job.k_end;
-        if (job.promote == 0 || ((end - job.k_begin) % job.promote != 0 && end != job.k_end)) continue;
+        if (job.promote == 0 || (static_cast<std::uint32_t>(end - job.k_begin) % static_cast<std::uint32_t>(job.promote) != 0 && end != job.k_end))
+          continue;
         team.each([&](int t) { promote_sums(job, row0, column0, chunk, t, sums(t)); });
         chunk = end;
       }
@@ -186,10 +195,10 @@ struct EmulatedTile {
     const std::int64_t row = row0 + t / 16 * ROWS, column = column0 + t % 16 * COLUMNS;
     FP8_UNROLL
     for (int i = 0; i < ROWS; ++i) {
-      const float sa = job.scaled && row + i < job.m ? job.a.scale_inv[job.a.grid.block(row + i, k)] : 1.0f;
+      const float sa = job.scaled && row + i < job.m ? operand_scale(job.a, row + i, k) : 1.0f;
       FP8_UNROLL
       for (int j = 0; j < COLUMNS; ++j) {
-        const float sb = job.scaled && column + j < job.n ? job.b.scale_inv[job.b.grid.block(column + j, k)] : 1.0f;
+        const float sb = job.scaled && column + j < job.n ? operand_scale(job.b, column + j, k) : 1.0f;
         const int o = i * COLUMNS + j;
         sums.total[o] = promote(job.order, sums.total[o], sums.unit[o], sa, sb);
         sums.unit[o] = 0.0f;
@@ -239,8 +248,8 @@ struct EmulatedElement {
       const std::int64_t end = k + interval < job.k_end ? k + interval : job.k_end;
       const float unit = chain(job, a, b, k, end);
       if (job.promote == 0) return is_nan(unit) ? bits_float(accumulate::nan_bits) : unit;
-      const float sa = job.scaled ? job.a.scale_inv[job.a.grid.block(row, k)] : 1.0f;
-      const float sb = job.scaled ? job.b.scale_inv[job.b.grid.block(column, k)] : 1.0f;
+      const float sa = job.scaled ? operand_scale(job.a, row, k) : 1.0f;
+      const float sb = job.scaled ? operand_scale(job.b, column, k) : 1.0f;
       total = promote(job.order, total, unit, sa, sb);
     }
     return is_nan(total) ? bits_float(accumulate::nan_bits) : total;

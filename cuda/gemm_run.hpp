@@ -117,7 +117,7 @@ class EmulatedProduct {
 
   static EmulatedOperand operand(const ScaledMatrix& m, const PackedOperand& packed, const Memory<std::uint8_t>& codes,
                                  const Memory<std::uint8_t>& special, const Memory<float>& scales) {
-    return {codes.get(), special.get(), scales.get(), packed.stride, m.grid(), fused::NarrowFormat(m.format), m.format};
+    return {codes.get(), special.get(), scales.get(), packed.stride, m.grid(), m.grid().across(), fused::NarrowFormat(m.format), m.format};
   }
 
   template <class Tile>

@@ -20,8 +20,8 @@ inline Loops choose_loops(const BlockShape& block, const BlockGrid& grid) {
 
 /// True if the fast loops know the codes; the others are found element by element. A product loses
 /// the sign of a NaN, so it must not matter.
-inline bool fast_codes(const CastPlan& plan) {
-  return (plan.vectorised || plan.stochastic) && plan.nan == plan.negative_nan;
+inline bool fast_codes(const CastPlan& plan, Apply apply) {
+  return apply == Apply::multiply && (plan.vectorised || plan.stochastic) && plan.nan == plan.negative_nan;
 }
 
 inline std::uint32_t ceil_div(std::int64_t n, std::int64_t by) { return static_cast<std::uint32_t>((n + by - 1) / by); }

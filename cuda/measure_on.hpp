@@ -37,7 +37,7 @@ CastErrors measure_on(const Machine& machine, const void* x, const BlockCast& ca
   job.grid = work.grid();
   job.cols_log2 = is_power_of_two(job.grid.block_cols) ? std::countr_zero(static_cast<std::uint64_t>(job.grid.block_cols)) : -1;
   job.scales = work.scales();
-  job.limits = cast_limits(cast.format, cast.rule, bulk);
+  job.limits = cast_limits(cast.format, cast.rule, bulk, cast.apply == Apply::divide);
   job.format = cast.format, job.rule = cast.rule;
   job.seed = cast.seed, job.first = cast.first;
   job.sums = sums.get(), job.bulk_power = power.get();
@@ -48,10 +48,10 @@ CastErrors measure_on(const Machine& machine, const void* x, const BlockCast& ca
   const std::int64_t blocks = job.grid.blocks();
   const std::int64_t teams = ceil_div(blocks, most_threads), full = machine.multiprocessors() * 8;
   machine.template run<RangeLoop>({static_cast<std::uint32_t>(teams < full ? teams : full)}, most_threads,
-                                  {work.scales(), work.amax(), blocks, job.limits.max, range.get()});
+                                  {work.scales(), work.amax(), blocks, job.limits.max, cast.floor, range.get()});
   const ScaleRange found = range.to_host()[0];
   return {sums.to_host(), power.to_host(), bits_float(found.low), bits_float(found.high),
-          bit_cast<double>(found.headroom)};
+          bit_cast<double>(found.headroom), static_cast<std::uint64_t>(blocks), found.floored};
 }
 
 }  // namespace fp8scope::cuda

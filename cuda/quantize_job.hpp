@@ -13,7 +13,8 @@ struct ScaleOutput {
   Scales* both = nullptr;          ///< [down, across]
   std::uint32_t* amax = nullptr;   ///< [down, across] pattern of the block's largest magnitude
   float* inverse = nullptr;        ///< scale_inv at row * row_stride + col * col_stride
-  std::uint8_t* code = nullptr;    ///< its E8M0 code, at the same place
+  std::uint8_t* code = nullptr;    ///< its code by `storage`, at the same place
+  ScaleStorage storage = ScaleStorage::e8m0;
   std::int64_t row_stride = 0, col_stride = 1;
 };
 
@@ -35,6 +36,13 @@ struct BlockJob {
 
 inline namespace FP8_LOOPS {
 
+/// stored_scale() of sim/scale.hpp for the storages of a byte.
+FP8_KERNEL std::uint8_t scale_code(const ScaleRule& rule, ScaleStorage storage, std::uint32_t top, const Scales& scales) {
+  if (storage == ScaleStorage::e4m3) return static_cast<std::uint8_t>(nvfp4_block_code(rule, amax_of(top)));
+  if (rule.kind == ScaleRule::Kind::moss) return static_cast<std::uint8_t>(e8m0_code_of(rule, amax_of(top)));
+  return static_cast<std::uint8_t>(e8m0_code(scales.scale_inv));
+}
+
 FP8_KERNEL void write_scales(const BlockJob& job, std::int64_t row, std::int64_t col, std::uint32_t top,
                              const Scales& scales) {
   const ScaleOutput& out = job.scales;
@@ -43,7 +51,7 @@ FP8_KERNEL void write_scales(const BlockJob& job, std::int64_t row, std::int64_t
   if (out.both) out.both[dense] = scales;
   if (out.amax) out.amax[dense] = top;
   if (out.inverse) out.inverse[strided] = scales.scale_inv;
-  if (out.code) out.code[strided] = static_cast<std::uint8_t>(e8m0_code(scales.scale_inv));
+  if (out.code) out.code[strided] = scale_code(job.rule, out.storage, top, scales);
 }
 
 }  // namespace FP8_LOOPS

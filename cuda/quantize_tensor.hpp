@@ -115,7 +115,7 @@ struct TensorLoop {
     if (job.scales.both) *job.scales.both = scales;
     if (job.scales.amax) *job.scales.amax = top;
     if (job.scales.inverse) *job.scales.inverse = scales.scale_inv;
-    if (job.scales.code) *job.scales.code = static_cast<std::uint8_t>(e8m0_code(scales.scale_inv));
+    if (job.scales.code) *job.scales.code = scale_code(job.rule, job.scales.storage, top, scales);
   }
 };
 
@@ -128,6 +128,7 @@ struct ElementLoop {
     BlockGrid grid{0, 0, {}};
     Format format = e4m3;
     CastRule rule;
+    Apply apply = Apply::multiply;
     std::uint64_t seed = 0, first = 0;
     const Scales* scales = nullptr;  ///< [grid.blocks()]
     std::uint8_t* narrow = nullptr;   ///< codes, of formats of at most 8 bits
@@ -139,13 +140,14 @@ struct ElementLoop {
     team.each([&](int t) {
       const std::int64_t c = static_cast<std::int64_t>(team.block().x) * team.threads() + t;
       if (c >= job.grid.cols) return;
-      const bool stochastic = job.rule.rounding == Rounding::stochastic;
+      const bool stochastic = draws_bits(job.rule.rounding);
       for (std::int64_t r = team.block().y; r < job.grid.rows; r += team.grid().y) {
         const std::int64_t i = job.grid.element(r, c);
         const RandomBits random =
             stochastic ? random_bits(job.seed, job.first + static_cast<std::uint64_t>(i)) : RandomBits{};
         const float scale = job.scales[job.grid.block(r, c)].scale;
-        const std::uint32_t code = quantize_element(job.format, load_value<In>(job.x, i), scale, job.rule, random);
+        const std::uint32_t code = quantize_element(job.format, load_value<In>(job.x, i), scale, job.rule, random,
+                                                    job.apply);
         if (job.narrow) job.narrow[i] = static_cast<std::uint8_t>(code);
         else job.wide[i] = static_cast<std::uint16_t>(code);
       }

@@ -32,10 +32,10 @@ CastPlan make_plan(const Format& f, const CastRule& rule) {
   CastPlan plan{};
   plan.format = f;
   plan.rule = rule;
-  plan.vectorised = rule.rounding == Rounding::nearest_even && in_vector_range(f);
+  const bool known = rule.zero == ZeroRule::keep && in_vector_range(f);
+  plan.vectorised = known && rule.rounding == Rounding::nearest_even;
   // Not `special`: whether a number just above MAX overflows depends on the random bits.
-  plan.stochastic = rule.rounding == Rounding::stochastic && in_vector_range(f) &&
-                    rule.overflow == Overflow::saturate;
+  plan.stochastic = known && rule.rounding == Rounding::stochastic && rule.overflow == Overflow::saturate;
   if (!plan.vectorised && !plan.stochastic) return plan;
 
   plan.max_bits = float_bits(f.max_value());

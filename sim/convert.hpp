@@ -47,6 +47,13 @@ enum class ZeroScale : std::uint8_t {
   nan,     ///< NaN (ml_dtypes)
 };
 
+/// Sign of a zero result.
+enum class ZeroRule : std::uint8_t {
+  keep,        ///< that of the input: hardware
+  drop,        ///< +0 (DeepGEMM's Python FP4 encoder)
+  drop_exact,  ///< +0 for an input that is zero, else that of the input (Transformer Engine's FP4 table)
+};
+
 /// Every choice that a conversion to a narrow format makes. The default is NVIDIA's
 /// `cvt.rn.satfinite` as its host header computes it. Source: spec of formats, section 4.
 struct CastRule {
@@ -57,6 +64,7 @@ struct CastRule {
   NoNanRule no_nan = NoNanRule::max;
   NegativeScale negative_scale = NegativeScale::magnitude;
   ZeroScale zero_scale = ZeroScale::lowest;
+  ZeroRule zero = ZeroRule::keep;
 
   friend constexpr bool operator==(const CastRule&, const CastRule&) = default;
 };
@@ -66,7 +74,7 @@ constexpr CastRule ml_dtypes_rule(Rounding rounding, Overflow overflow) {
   const bool saturate = overflow == Overflow::saturate;
   return {rounding, overflow, InfRule::special, NanRule::quiet_signed, NoNanRule::sign_bit_flip,
           saturate ? NegativeScale::lowest : NegativeScale::nan,
-          saturate ? ZeroScale::lowest : ZeroScale::nan};
+          saturate ? ZeroScale::lowest : ZeroScale::nan, ZeroRule::keep};
 }
 
 /// Value of `code`, exactly; NaN codes give a quiet NaN with the code's sign.
@@ -152,6 +160,45 @@ FP8_HD constexpr std::uint32_t encode_scale(const Format& f, float x, const Cast
   return saturate ? f.max_code() : f.nan_code();
 }
 
+/// Distance between the E2M1 values at |x| >= 1/2.
+FP8_HD constexpr float e2m1_step(float magnitude) {
+  return magnitude >= 4.0f ? 2.0f : magnitude >= 2.0f ? 1.0f : 0.5f;
+}
+
+/// E2M1 code of |x| rounded stochastically as Transformer Engine's software does it: the random number
+/// is added in binary32, which rounds, and the place is taken again from the sum.
+///
+/// bits  8 random bits
+/// Source: TransformerEngine stochastic_round_fp4_e2m1.
+FP8_HD constexpr std::uint32_t stochastic_e2m1(float magnitude, std::uint32_t bits) {
+  // The product of 8 bits and a power of two is exact, so this sum rounds once, as fma() does.
+  const float sum = static_cast<float>(bits) * 0x1p-8f * e2m1_step(magnitude) + magnitude;
+  if (!(sum < 6.0f)) return 7u;
+  const auto steps = static_cast<std::uint32_t>(sum / e2m1_step(sum));
+  return sum >= 4.0f ? 6u : sum >= 2.0f ? steps + 2u : steps;
+}
+
+/// E5M6 code of |x| as TileKernels ships it: binary16 toward zero, its top 12 bits, and the low 17 bits
+/// of the binary32 as what was cut off. Nearest even for normal results; below 2^-14 it is no rounding
+/// of x, because the bits that the shift of a subnormal cuts are not among those.
+/// Source: TileKernels _cast_to_e5m6.
+FP8_HD constexpr std::uint32_t e5m6_as_shipped(std::uint32_t word) {
+  constexpr Format half{5, 10, 15, Specials::ieee};
+  const std::uint32_t magnitude = word & magnitude_bits;
+  std::uint32_t bits16 = 0x7fffu;
+  if (magnitude <= inf_bits) {
+    const Unpacked u = unpack(magnitude == inf_bits ? 0u : magnitude);
+    const int exponent = u.significand != 0 && u.exponent > half.min_exponent() ? u.exponent : half.min_exponent();
+    const int drop = 13 + (u.significand != 0 ? exponent - u.exponent : 0);
+    const std::uint32_t kept = drop > 24 ? 0u : u.significand >> drop;
+    bits16 = magnitude >= 0x47800000u ? 0x7c00u
+                                      : (static_cast<std::uint32_t>(exponent + half.bias - 1) << 10) + kept;
+  }
+  bits16 |= word >> 16 & 0x8000u;
+  const std::uint32_t code = bits16 >> 4;
+  return (code + ((code & 1u) + (word & 0x1ffffu) > 0x10000u ? 1u : 0u)) & 0xfffu;
+}
+
 /// Code of x in format `f`. Integers only; one rounding.
 ///
 /// Requires random.value < 2^random.count if the rounding is stochastic.
@@ -159,10 +206,13 @@ FP8_HD constexpr std::uint32_t encode_scale(const Format& f, float x, const Cast
 FP8_HD constexpr std::uint32_t encode(const Format& f, float x, const CastRule& rule = {},
                                       RandomBits random = {}) {
   if (f.specials == Specials::scale) return encode_scale(f, x, rule, random);
+  if (rule.rounding == Rounding::deepseek_e5m6) return e5m6_as_shipped(float_bits(x));
   const std::uint32_t magnitude = float_bits(x) & magnitude_bits;
   const bool negative = float_bits(x) != magnitude;
   const std::uint32_t sign = negative ? f.sign_bit() : 0u;
   if (magnitude > inf_bits) return encode_nan(f, negative, rule);
+  if (rule.rounding == Rounding::te_e2m1)
+    return sign | stochastic_e2m1(bits_float(magnitude), random.value & 0xffu);
   const bool saturate = rule.overflow == Overflow::saturate;
   if (magnitude == inf_bits)
     return saturate && rule.inf == InfRule::max ? sign | f.max_code()
@@ -177,7 +227,9 @@ FP8_HD constexpr std::uint32_t encode(const Format& f, float x, const CastRule& 
   // a round-up into the next binade, and leaves field 0 for subnormals.
   const auto base = static_cast<std::uint32_t>(exponent + f.bias - 1);
   const std::uint64_t code = (static_cast<std::uint64_t>(base) << f.mantissa_bits) + kept;
-  if (code == 0 && !f.has_negative_zero()) return 0u;
+  const bool plain_zero = !f.has_negative_zero() || rule.zero == ZeroRule::drop ||
+                          (rule.zero == ZeroRule::drop_exact && magnitude == 0);
+  if (code == 0 && plain_zero) return 0u;
   if (code <= f.max_code()) return sign | static_cast<std::uint32_t>(code);
   const Rounding r = rule.rounding;
   const bool stops_at_max = r == Rounding::toward_zero || r == Rounding::to_odd ||

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "sim/error_sums.hpp"
+#include "sim/scale.hpp"
 
 namespace fp8scope {
 
@@ -17,14 +18,22 @@ struct ElementError {
 FP8_HD constexpr float magnitude_of(float x) { return bits_float(float_bits(x) & magnitude_bits); }
 
 /// The nearest value of the format: v clamped to MAX, then cut to its mantissa by adding and taking
-/// away 2^(e + 23 - m), where e is the exponent of v but at least that of the smallest normal.
+/// away 2^(e + 23 - m), where e is the exponent of v but at least that of the smallest normal. Other
+/// roundings differ from that by a place where it went up, or where v was a tie; all exact.
 FP8_HD constexpr float value_by_magic(const CastLimits& limits, float v) {
   const float magnitude = magnitude_of(v);
   const float clamped = magnitude < limits.max ? magnitude : limits.max;
   const float power = bits_float(float_bits(clamped) & inf_bits);
   const float exponent = power > limits.min_normal ? power : limits.min_normal;
   const float magic = bits_float(float_bits(exponent) + limits.magic);
-  const float value = (clamped + magic) - magic;
+  float value = (clamped + magic) - magic;
+  if (limits.rounding != Rounding::nearest_even) {
+    const float place = bits_float(float_bits(exponent) + limits.magic - (23u << 23));  // 2^(e - m)
+    const float up = value - clamped;
+    if (limits.rounding == Rounding::toward_zero && up > 0.0f) value -= place;
+    if (limits.rounding == Rounding::nearest_away && up == -0.5f * place) value += place;
+    if (limits.rounding == Rounding::nearest_zero && up == 0.5f * place) value -= place;
+  }
   return bits_float(float_bits(value) | (float_bits(v) & ~magnitude_bits));
 }
 

@@ -13,17 +13,26 @@ double add_lanes(std::array<double, sum_lanes> lanes) {
   return lanes[0];
 }
 
-CastLimits cast_limits(const Format& f, const CastRule& rule, float bulk) {
+CastLimits cast_limits(const Format& f, const CastRule& rule, float bulk, bool divide) {
   CastLimits limits;
   limits.max = f.max_value();
   const int ulp = f.max_exponent() - f.mantissa_bits;  // of MAX
-  const float middle = limits.max + pow2(ulp - 1);
-  // A tie goes to the even code: down to MAX if that is even, else beyond it.
-  limits.clip = f.max_code() % 2 == 0 ? middle : std::nextafter(middle, 0.0f);
+  const bool cut = rule.rounding == Rounding::toward_zero;
+  const float edge = limits.max + pow2(cut ? ulp : ulp - 1);
+  // A tie goes to the even code, down to MAX if that is even, else beyond it; or toward zero, or away.
+  const bool edge_is_max = rule.rounding == Rounding::nearest_zero ||
+                           (rule.rounding == Rounding::nearest_even && f.max_code() % 2 == 0) ||
+                           rule.rounding == Rounding::stochastic;
+  limits.clip = edge_is_max ? edge : std::nextafter(edge, 0.0f);
+  limits.divide = divide;
+  limits.rounding = rule.rounding;
   limits.min_normal = pow2(f.min_exponent());
   limits.bulk = bulk;
   limits.magic = static_cast<std::uint32_t>(23 - f.mantissa_bits) << 23;
-  limits.by_magic = rule == CastRule{} && f.is_signed() && f.max_exponent() + 24 - f.mantissa_bits <= 127;
+  const bool simple = cut || rule.rounding == Rounding::nearest_even || rule.rounding == Rounding::nearest_away ||
+                      rule.rounding == Rounding::nearest_zero;
+  const bool saturates = rule.overflow == Overflow::saturate && rule.inf == InfRule::max;
+  limits.by_magic = simple && saturates && f.is_signed() && f.max_exponent() + 24 - f.mantissa_bits <= 127;
   return limits;
 }
 
@@ -50,7 +59,8 @@ struct Lanes {
 
 void add_element(const CastLimits& limits, const CastRow& row, std::size_t i, Lanes& lanes,
                  ErrorSums& sums) {
-  const float v = (is_finite(row.x[i]) ? row.x[i] : 0.0f) * row.scale[i];
+  const float x = is_finite(row.x[i]) ? row.x[i] : 0.0f;
+  const float v = scaled(limits.divide ? Apply::divide : Apply::multiply, x, row.scale[i]);
   const float value = limits.by_magic ? value_by_magic(limits, v) : row.value[i];
   const ElementError of = element_error(limits, row.x[i], v, value, row.scale_inv[i]);
   sums.lost += of.lost;

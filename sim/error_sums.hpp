@@ -26,16 +26,18 @@ struct CastLimits {
   float bulk = 0.0f;          ///< |x| above this belongs to the top 0.1 % of the tensor
   std::uint32_t magic = 0;    ///< binary32 field offset that rounds to the mantissa: (23-m) << 23
   bool by_magic = true;       ///< the element value is found by rounding in binary32
+  Rounding rounding = Rounding::nearest_even;  ///< by_magic: nearest (three kinds) or toward zero
+  bool divide = false;        ///< x / scale instead of x * scale
 };
 
-/// The limits of a format; `bulk` as above. `by_magic` where a saturating nearest-even cast equals
-/// rounding in binary32 arithmetic: the exponent fits, and `rule` is the default.
-CastLimits cast_limits(const Format& f, const CastRule& rule, float bulk);
+/// The limits of a format; `bulk` as above. `by_magic` where a saturating cast to nearest or toward zero
+/// equals rounding in binary32 arithmetic: the exponent fits.
+CastLimits cast_limits(const Format& f, const CastRule& rule, float bulk, bool divide = false);
 
 /// One row of a tensor on its way through a cast.
 struct CastRow {
   const float* x;          ///< [n]
-  const float* scale;      ///< [n] multiplier of each element's block
+  const float* scale;      ///< [n] multiplier of each element's block, or divisor
   const float* scale_inv;  ///< [n] dequantise factor of each element's block
   const float* value;      ///< [n] decoded code of each element; unused if limits.by_magic
   std::size_t n;

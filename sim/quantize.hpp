@@ -12,11 +12,12 @@ namespace fp8scope {
 /// Code of one element: all the arithmetic of quantize(), on the CPU and on the GPU. A NaN keeps its
 /// sign; a GPU's product would not.
 FP8_HD constexpr std::uint32_t quantize_element(const Format& f, float x, float scale,
-                                                const CastRule& rule, RandomBits random = {}) {
-  return encode(f, is_nan(x) ? x : x * scale, rule, random);
+                                                const CastRule& rule, RandomBits random = {},
+                                                Apply apply = Apply::multiply) {
+  return encode(f, is_nan(x) ? x : scaled(apply, x, scale), rule, random);
 }
 
-/// codes[r, c] = encode(x[r, c] * scale of its block).
+/// codes[r, c] = encode(x[r, c] * scale of its block), or x / scale as `apply` says.
 ///
 /// x       [grid.rows, grid.cols]
 /// scales  [grid.blocks()]
@@ -25,7 +26,8 @@ FP8_HD constexpr std::uint32_t quantize_element(const Format& f, float x, float 
 /// Throws std::invalid_argument if a span is shorter than its shape or the format has over 16 bits.
 void quantize(const Format& f, const CastRule& rule, const BlockGrid& grid,
               std::span<const float> x, std::span<const Scales> scales,
-              std::span<std::uint16_t> codes, std::uint64_t seed = 0, std::uint64_t first = 0);
+              std::span<std::uint16_t> codes, std::uint64_t seed = 0, std::uint64_t first = 0,
+              Apply apply = Apply::multiply);
 
 /// y[r, c] = decode(code[r, c]) * scale_inv of its block, rounded to binary32.
 ///

@@ -1,43 +1,71 @@
 #include "sim/recipe.hpp"
 
+#include <deque>
+#include <map>
+#include <mutex>
+
 #include "sim/names.hpp"
-#include "sim/recipe_rows.hpp"
-#include "sim/recipe_options.hpp"
+#include "sim/recipes/make.hpp"
+#include "sim/recipes/rows.hpp"
 
 namespace fp8scope {
 namespace {
 
-// To add a recipe: its own recipe_NAME.cpp, a declaration in recipe_rows.hpp, and a row here.
-constexpr NamedRecipe table[] = {
-    {"te_delayed", "TransformerEngine 2.x, fused update",
-     "per tensor, scale from the amaxes of earlier steps",
-     "amax_history_len=1024 amax_compute_algo=max|most_recent margin=0 format=hybrid|e4m3|e5m2",
-     make_te_delayed},
-    {"te_current", "TransformerEngine 2.x", "per tensor, scale from this step's amax",
-     "pow2=0|1 amax_epsilon=0 format=hybrid|e4m3|e5m2", make_te_current},
-    {"te_block", "TransformerEngine 2.x",
-     "1x128 activations and gradients, 128x128 weights, power-of-two scales",
-     "scales=pow2|fp32 block=ROWSxCOLS amax_epsilon=0 format=e4m3", make_te_block},
-    {"dsv3", "DeepSeek-V3 (DeepGEMM 2026-06)",
-     "1x128 activations and gradients, 128x128 weights, FP32 scales, amax floor 1e-4",
-     "scales=fp32|ue8m0 block=ROWSxCOLS amax_floor=1e-4 format=e4m3", make_dsv3},
-    {"mxfp8", "TransformerEngine 2.13 (rceil), OCP MX 1.0 (floor)",
-     "blocks of 32 with E8M0 scales", "scale=rceil|floor specials=te|torchao block=32 format=e4m3",
-     make_mxfp8},
+/// Records of the rows, and the names that point into them.
+struct Book {
+  std::deque<RecipeRecord> records;
+  std::deque<std::string> options;
+  std::vector<NamedRecipe> names;
+
+  Book() {
+    for (const auto rows : {te_recipes(), deepseek_recipes(), torchao_recipes(), mx_recipes(), inference_recipes(),
+                            msamp_recipes(), other_recipes()})
+      for (const RecipeRow& row : rows) {
+        const RecipeRecord& record = records.emplace_back(record_of(row));
+        const std::string& described = options.emplace_back(describe_options(record));
+        names.push_back({record.name, record.version, record.summary, described, record.evidence, &record});
+      }
+  }
 };
+
+const Book& book() {
+  static const Book all;
+  return all;
+}
+
+RecipeRecord (*file_reader)(const std::string& path) = nullptr;
+
+/// Files are read once.
+const RecipeRecord& record_of_file(const std::string& path) {
+  static std::mutex lock;
+  static std::map<std::string, RecipeRecord> read;
+  const std::lock_guard guard(lock);
+  const auto found = read.find(path);
+  return found != read.end() ? found->second : read.emplace(path, file_reader(path)).first->second;
+}
 
 }  // namespace
 
-std::span<const NamedRecipe> recipes() { return table; }
+std::span<const NamedRecipe> recipes() { return book().names; }
+
+std::string_view recipe_name(std::string_view spec) {
+  const std::size_t file = spec.find(".toml");
+  return spec.substr(0, spec.find(':', file == std::string_view::npos ? 0 : file));
+}
+
+const RecipeRecord& find_recipe(std::string_view name) {
+  if (file_reader && name.ends_with(".toml")) return record_of_file(std::string(name));
+  return *by_name(recipes(), name, "recipe").record;
+}
+
+void read_recipe_files_with(RecipeRecord (*reader)(const std::string& path)) { file_reader = reader; }
 
 std::unique_ptr<Recipe> make_recipe(std::string_view spec, const TensorKind& operand) {
-  const std::size_t colon = std::min(spec.find(':'), spec.size());
-  const NamedRecipe& row = by_name(table, spec.substr(0, colon), "recipe");
+  const std::string_view name = recipe_name(spec);
+  const RecipeRecord& record = find_recipe(name);
   try {
-    RecipeOptions options(spec.substr(std::min(colon + 1, spec.size())));
-    auto recipe = row.make(operand, options);
-    options.finish();
-    return recipe;
+    const std::string_view options = spec.substr(std::min(name.size() + 1, spec.size()));
+    return make_recipe(resolve(record, operand, options), operand);
   } catch (const UnknownName& error) {
     throw UnknownName("recipe '" + std::string(spec) + "': " + error.what());
   } catch (const std::invalid_argument& error) {

@@ -3,11 +3,15 @@
 #include <vector>
 
 #include "sim/recipe.hpp"
+#include "sim/recipes/record.hpp"
 
 namespace fp8scope {
 
-/// Which of the remembered amaxes sets the next scale.
-enum class AmaxAlgorithm : std::uint8_t { max, most_recent };
+/// Versions of the fused update.
+struct DelayedOptions {
+  bool roll_on_zero = false;  ///< before 1.6.0 (PR 825) a zero amax was remembered like any other
+  bool guard_tiny = true;     ///< since May 2024 an infinite quotient becomes the largest binary32 number
+};
 
 /// Per-tensor scaling from the amaxes of earlier steps, as Transformer Engine's fused update does it.
 ///
@@ -19,11 +23,18 @@ enum class AmaxAlgorithm : std::uint8_t { max, most_recent };
 /// Source: TransformerEngine delayed_scaling.cu kernel_bulk; no roll on zero since PR 825.
 class DelayedRecipe final : public Recipe {
  public:
-  DelayedRecipe(const Plan& plan, std::int64_t length, AmaxAlgorithm algorithm, int margin);
+  DelayedRecipe(const Plan& plan, std::int64_t length, AmaxAlgorithm algorithm, int margin,
+                DelayedOptions options = {});
 
   void step(std::span<const float> amax, std::span<Scales> scales) override;
   std::int64_t amax_age() const override { return made_ < 0 ? -1 : steps_ - made_; }
   float amax_in_use() const override { return in_use_; }
+  std::int64_t frozen_steps() const override { return frozen_; }
+
+  AmaxAlgorithm algorithm() const { return algorithm_; }
+  const DelayedOptions& options() const { return options_; }
+  /// fl(MAX * 2^-margin).
+  float max() const { return max_; }
 
   float scale() const { return scale_; }
   /// [L] as Transformer Engine stores it: 0, then the newest L-1 amaxes, oldest first.
@@ -40,11 +51,13 @@ class DelayedRecipe final : public Recipe {
   std::vector<Entry> window_;  ///< [L], a ring
   std::size_t newest_ = 0;
   AmaxAlgorithm algorithm_;
+  DelayedOptions options_;
   float max_;  ///< fl(MAX * 2^-margin)
   float scale_ = 1.0f;
   float in_use_ = 0.0f;
   std::int64_t made_ = -1;  ///< the step of in_use_
   std::int64_t steps_ = 0;
+  std::int64_t frozen_ = 0;
 };
 
 }  // namespace fp8scope

@@ -4,7 +4,8 @@
 
 namespace fp8scope {
 
-/// Scales of this step from the amaxes of this step, every block on its own: scales = rule(amax).
+/// Scales of this step from the amaxes of this step, every block on its own: scales = rule(amax). With a
+/// factor of the tensor, the largest of the amaxes is that of the tensor.
 class OnlineRecipe final : public Recipe {
  public:
   OnlineRecipe(const Plan& plan, const ScaleRule& rule) : Recipe(plan), rule_(rule) {}

@@ -11,12 +11,21 @@ namespace fp8scope {
 enum class Rounding : std::uint8_t {
   nearest_even,  ///< ties to the even significand, without mantissa bits away; hardware casts
   nearest_away,  ///< ties away from zero; microxcaling "nearest", QPyTorch
+  nearest_zero,  ///< ties toward zero; DeepGEMM's Python FP4 encoder, unit-scaling
   toward_zero,   ///< truncation
   up,            ///< toward +infinity
   down,          ///< toward -infinity
   to_odd,        ///< an inexact value takes the odd one of its neighbours
   stochastic,    ///< up in magnitude if the dropped part plus a random number carries
+  // What one kernel does with one format:
+  te_e2m1,        ///< stochastic with 8 random bits, added in binary32: stochastic_e2m1()
+  deepseek_e5m6,  ///< TileKernels' E5M6 as shipped: e5m6_as_shipped()
 };
+
+/// Whether a rounding draws random bits.
+FP8_HD constexpr bool draws_bits(Rounding rounding) {
+  return rounding == Rounding::stochastic || rounding == Rounding::te_e2m1;
+}
 
 struct NamedRounding {
   std::string_view name;
@@ -25,9 +34,15 @@ struct NamedRounding {
 
 inline constexpr NamedRounding roundings[] = {
     {"nearest-even", Rounding::nearest_even}, {"nearest-away", Rounding::nearest_away},
-    {"toward-zero", Rounding::toward_zero},   {"up", Rounding::up},
+    {"nearest-zero", Rounding::nearest_zero}, {"toward-zero", Rounding::toward_zero},
+    {"up", Rounding::up},
     {"down", Rounding::down},                 {"to-odd", Rounding::to_odd},
     {"stochastic", Rounding::stochastic},
+};
+
+/// The roundings of one kernel and one format, which recipes name.
+inline constexpr NamedRounding kernel_roundings[] = {
+    {"te-e2m1", Rounding::te_e2m1}, {"deepseek-e5m6", Rounding::deepseek_e5m6},
 };
 
 /// Random bits of one element for Rounding::stochastic: an integer r below 2^count.
@@ -59,6 +74,7 @@ FP8_HD constexpr std::uint32_t shift_round(std::uint32_t v, int shift, Rounding 
   switch (mode) {
     case Rounding::nearest_even: return kept + (dropped + (kept & 1u) > half ? 1u : 0u);
     case Rounding::nearest_away: return kept + (dropped >= half ? 1u : 0u);
+    case Rounding::nearest_zero: return kept + (dropped > half ? 1u : 0u);
     case Rounding::up: return kept + (dropped != 0 && !negative ? 1u : 0u);
     case Rounding::down: return kept + (dropped != 0 && negative ? 1u : 0u);
     case Rounding::to_odd: return kept | (dropped != 0 ? 1u : 0u);

@@ -2,74 +2,35 @@
 
 #include <cstdint>
 
-#include "sim/bits.hpp"
+#include "sim/convert.hpp"
+#include "sim/scale_primitives.hpp"
 
 namespace fp8scope {
 
 /// The two numbers of a block: codes are encode(x * scale), values are decode(code) * scale_inv.
 /// A recipe chooses both, because fl(1 / fl(MAX/amax)) differs from fl(amax/MAX) for many amaxes.
+/// Of a recipe that divides (Apply::divide), `scale` is the divisor: codes are encode(x / scale).
 struct Scales {
-  float scale = 1.0f;      ///< quantise multiplier
+  float scale = 1.0f;      ///< quantise multiplier, or divisor
   float scale_inv = 1.0f;  ///< dequantise factor
 
   friend constexpr bool operator==(const Scales&, const Scales&) = default;
 };
 
-inline constexpr float float_max = 3.402823466e+38f;  ///< largest finite binary32
+/// What becomes of an element before it is encoded.
+enum class Apply : std::uint8_t {
+  multiply,  ///< fl(x * scale)
+  divide,    ///< fl(x / scale)
+};
 
-/// x cut down to a power of two: its bits without mantissa. Zero, infinity stay.
-FP8_HD constexpr float cut_to_pow2(float x) { return bits_float(float_bits(x) & 0xff800000u); }
-
-/// Transformer Engine's scale of one amax: fl(max/amax), 1 where that says nothing.
-///
-/// floor  smallest amax that counts ("epsilon"); 0 is none
-/// big    what an infinite quotient becomes
-/// Source: TransformerEngine compute_scale_from_amax (current and block scaling), v2.
-FP8_HD constexpr float te_scale(float amax, float max, bool pow2, float floor, float big) {
-  if (amax < floor) amax = floor;
-  if (!is_finite(amax) || amax == 0.0f) return 1.0f;
-  float scale = max / amax;
-  if (!is_finite(scale)) scale = big;
-  return pow2 ? cut_to_pow2(scale) : scale;
-}
-
-/// Transformer Engine's scale of a delayed recipe: fl(max/amax), or the previous scale if the amax is
-/// zero, negative, infinite or NaN.
-///
-/// max  fl(MAX * 2^-margin)
-/// Source: TransformerEngine delayed_scaling.cu, kernel_bulk.
-FP8_HD constexpr float delayed_scale(float amax, float previous, float max) {
-  if (!is_finite(amax) || !(amax > 0.0f)) return previous;
-  const float scale = max / amax;
-  return is_finite(scale) ? scale : float_max;
-}
-
-/// E8M0 code of ceil(log2(v)), clamped to [-127, 127]; NaN is 255, infinity `infinity_code`.
-/// v = fl(amax * fl(1/MAX)).
-/// Source: PTX cvt.rp.satfinite.ue8m0x2.f32; TransformerEngine float_to_e8m0; torchao RCEIL.
-FP8_HD constexpr std::uint32_t e8m0_ceil(float v, std::uint32_t infinity_code) {
-  if (is_nan(v)) return 255u;
-  const std::uint32_t word = float_bits(v) & magnitude_bits;
-  if (word == inf_bits) return infinity_code;
-  const std::uint32_t field = word >> 23, fraction = word & 0x7fffffu;
-  // A binary32 subnormal up to 2^-127 belongs to code 0, one above it to code 1.
-  const bool exact = fraction == 0 || (field == 0 && fraction <= 0x400000u);
-  return exact || field == 254u ? field : field + 1u;
-}
-
-/// E8M0 code of 2^(floor(log2 amax) - max_exponent), clamped to [0, 255]; not finite is 255.
-/// Source: OCP Microscaling Formats (MX) 1.0, section 6.3; torchao FLOOR.
-FP8_HD constexpr std::uint32_t e8m0_floor(float amax, int max_exponent) {
-  if (!is_finite(amax)) return 255u;
-  const int code = static_cast<int>(float_bits(amax) << 1 >> 24) - max_exponent;
-  return static_cast<std::uint32_t>(code < 0 ? 0 : code);
+FP8_HD constexpr float scaled(Apply apply, float x, float scale) {
+  return apply == Apply::multiply ? x * scale : x / scale;
 }
 
 /// Both numbers of an E8M0 code c: scale 2^(127-c), scale_inv 2^(c-127); NaN for 255.
 FP8_HD constexpr Scales e8m0_scales(std::uint32_t code) {
   if (code == 255u) return {bits_float(0x7fc00000u), bits_float(0x7fc00000u)};
-  const int exponent = static_cast<int>(code) - 127;
-  return {pow2(-exponent), pow2(exponent)};
+  return {e8m0_reciprocal(code), pow2(static_cast<int>(code) - 127)};
 }
 
 /// E8M0 code of a power of two that e8m0_scales() made.
@@ -77,56 +38,199 @@ FP8_HD constexpr std::uint32_t e8m0_code(float scale_inv) {
   return is_nan(scale_inv) ? 255u : float_bits(scale_inv) << 1 >> 24;
 }
 
-/// s rounded up to a power of two within [2^-126, 2^127], by its bits: DeepSeek's UE8M0.
-/// Source: DeepGEMM ceil_to_ue8m0.
-FP8_HD constexpr float round_up_to_pow2(float s) {
-  if (is_nan(s)) return s;
-  const std::uint32_t word = float_bits(s) & magnitude_bits;
-  std::uint32_t field = (word >> 23) + ((word & 0x7fffffu) != 0 ? 1u : 0u);
-  if (field < 1u) field = 1u;
-  if (field > 254u) field = 254u;
-  return bits_float(field << 23);
-}
-
 /// How an online recipe turns the amax of a block into its scales: a value, so that the CPU, its
-/// vector kernels and the GPU run the same rule.
+/// vector kernels and the GPU run the same rule. Which of the fields count, `kind` says.
+///
+/// Rules of two levels also need the amax of the tensor (or of a row): with_tensor_amax().
 struct ScaleRule {
   enum class Kind : std::uint8_t {
-    te,          ///< te_scale, and scale_inv = fl(1/scale)
-    deepseek,    ///< scale_inv = fl(max(amax, floor)/max), scale = fl(1/scale_inv)
-    e8m0_ceil,   ///< e8m0_ceil(fl(amax * fl(1/max)))
-    e8m0_floor,  ///< e8m0_floor(amax)
-    fixed,       ///< scale 1
+    te,               ///< P1, scale_inv = fl(1/scale)
+    quotient,         ///< scale_inv = amax/max as `quotient` says, scale as `multiplier` says
+    torchao,          ///< P10, scale_inv = fl(1/scale)
+    msamp,            ///< P11 with previous scale 1
+    e8m0_ceil,        ///< P3 of fl(amax * fl(1/max)): round the quotient up
+    e8m0_floor,       ///< P4 of amax
+    e8m0_ceil_of_amax,///< P5 of amax
+    e8m0_even,        ///< P6 of amax
+    nvfp4,            ///< E4M3 block factor below a binary32 tensor factor, Transformer Engine
+    nvfp4_torchao,    ///< the same as torchao's tensor computes it
+    moss,             ///< E8M0 factor below a binary32 tensor factor
+    fixed,            ///< scale 1
   };
+  /// quotient: how scale_inv = amax / max is computed.
+  enum class Quotient : std::uint8_t {
+    division,    ///< fl(amax / max)
+    reciprocal,  ///< fl(amax * fl(1/max)): PyTorch on CUDA, DeepEP, SGLang
+  };
+  /// quotient: what x is multiplied with, or divided by.
+  enum class Multiplier : std::uint8_t {
+    inverse,         ///< fl(1/scale_inv)
+    max_over_amax,   ///< fl(max/amax); with pow2 the exact inverse
+    max_over_amax_always,  ///< fl(max/amax), also where scale_inv was rounded to a power of two
+    reciprocal_max,  ///< fl(fl(1/amax) * max)
+    divisor,         ///< scale_inv itself: x is divided
+  };
+
   Kind kind = Kind::te;
+  Quotient quotient = Quotient::division;
+  Multiplier multiplier = Multiplier::inverse;
+  Pow2 pow2 = Pow2::none;
   float max = 448.0f;                 ///< largest value of the element format
-  float floor = 0.0f;                 ///< smallest amax that counts
+  float floor = 0.0f;                 ///< smallest amax that counts, or what is added to it
+  bool add_floor = false;
+  float scale_floor = 0.0f;           ///< quotient: smallest scale_inv
   float big = float_max;              ///< te: what an infinite quotient becomes
-  bool pow2 = false;                  ///< te: round scale down; deepseek: round scale_inv up
-  int max_exponent = 8;               ///< e8m0_floor: EMAX of the element format
+  bool zero_for_infinity = false;     ///< te: an infinite amax gives scale 0 (the Python reference), not 1
+  int max_exponent = 8;               ///< E8M0: EMAX of the element format
+  int mantissa_bits = 3;              ///< e8m0_even: of the element format
+  int exponent_limit = 127;           ///< E8M0: scales beyond 2^limit are NaN, below 2^-limit are 2^-limit
   std::uint32_t infinity_code = 254;  ///< e8m0_ceil: code of an infinite amax
+  bool old_reciprocal = false;        ///< E8M0: TransformerEngine's before 2.13
+  bool flush_subnormal = false;       ///< E8M0: blocks whose amax is below 2^-126 become zeros
+  bool bf16_store = false;            ///< scale_inv is rounded to bfloat16 on its way to memory
+  bool unit_tensor_factor = false;    ///< nvfp4_torchao: one level, the tensor factor is 1
+  bool old_order = false;             ///< nvfp4: fl(fl(amax/6) * S_enc), before 2.15
+  bool bf16_multiplier = false;       ///< nvfp4: the fast-math option
+  float block_max = 448.0f;           ///< nvfp4: largest block factor aimed at (448, or 256)
+  float block_boost = 1.0f;           ///< nvfp4: 1.5 maps the block's amax to 4 instead of 6
+
+  // Of two levels, made by with_tensor_amax():
+  float tensor_amax = 0.0f;
+  float encode = 1.0f;   ///< nvfp4: S_enc; moss, nvfp4_torchao: the tensor factor
+  float decode = 1.0f;   ///< fl(1/encode)
 
   friend constexpr bool operator==(const ScaleRule&, const ScaleRule&) = default;
+
+  FP8_HD constexpr bool two_levels() const {
+    return kind == Kind::nvfp4 || kind == Kind::moss || (kind == Kind::nvfp4_torchao && !unit_tensor_factor);
+  }
 };
+
+/// The rule with the amax of the tensor (or row) that its blocks lie in.
+FP8_HD constexpr ScaleRule with_tensor_amax(ScaleRule rule, float amax) {
+  rule.tensor_amax = amax;
+  if (rule.kind == ScaleRule::Kind::nvfp4) {
+    const float top = rule.max * rule.block_max;  // 6 * 448
+    rule.encode = amax == 0.0f ? 1.0f : top / amax;
+    if (rule.encode > float_max) rule.encode = float_max;
+    if (rule.encode == 0.0f) rule.encode = 1.0f;
+    rule.decode = 1.0f / rule.encode;
+  } else if (rule.kind == ScaleRule::Kind::nvfp4_torchao && !rule.unit_tensor_factor) {
+    rule.encode = amax / (rule.max * rule.block_max);
+    rule.decode = 1.0f / rule.encode;
+  } else if (rule.kind == ScaleRule::Kind::moss) {
+    rule.encode = (amax < rule.floor ? rule.floor : amax) / rule.max;
+    rule.decode = 1.0f / rule.encode;
+  }
+  return rule;
+}
+
+/// E8M0 code of a block by the rules that store one.
+FP8_HD constexpr std::uint32_t e8m0_code_of(const ScaleRule& rule, float amax) {
+  using Kind = ScaleRule::Kind;
+  std::uint32_t code = 0;
+  switch (rule.kind) {
+    case Kind::e8m0_ceil: code = e8m0_ceil(amax * (1.0f / rule.max), rule.infinity_code); break;
+    case Kind::e8m0_floor: code = e8m0_floor(amax, rule.max_exponent); break;
+    case Kind::e8m0_ceil_of_amax: code = e8m0_ceil_of_amax(amax, rule.max_exponent); break;
+    case Kind::moss: return e8m0_ceil(amax / rule.max / rule.encode, rule.infinity_code);
+    default: code = e8m0_even(amax, rule.mantissa_bits, rule.max_exponent); break;
+  }
+  if (rule.exponent_limit == 127 || code == 255u) return code;
+  const int exponent = static_cast<int>(code) - 127;
+  if (exponent > rule.exponent_limit) return 255u;
+  return exponent < -rule.exponent_limit ? static_cast<std::uint32_t>(127 - rule.exponent_limit) : code;
+}
+
+/// E4M3 code of an NVFP4 block's factor.
+FP8_HD constexpr std::uint32_t nvfp4_block_code(const ScaleRule& rule, float amax) {
+  constexpr Format factor{4, 3, 7, Specials::fn};
+  if (rule.kind == ScaleRule::Kind::nvfp4_torchao) {
+    float wanted = amax / rule.max;
+    if (!rule.unit_tensor_factor) wanted = wanted / rule.encode;
+    wanted = wanted < 0x1p-6f ? 0x1p-6f : wanted > 448.0f ? 448.0f : wanted;
+    return fp8scope::encode(factor, wanted);
+  }
+  float wanted = rule.old_order ? amax / rule.max * rule.encode : amax * (rule.encode * (1.0f / rule.max));
+  if (rule.block_boost != 1.0f) wanted = wanted * rule.block_boost;
+  if (wanted > float_max) wanted = float_max;
+  return fp8scope::encode(factor, wanted);
+}
+
+/// Both numbers of an NVFP4 block whose E4M3 factor has this code.
+FP8_HD constexpr Scales nvfp4_scales(const ScaleRule& rule, std::uint32_t code) {
+  constexpr Format factor{4, 3, 7, Specials::fn};
+  const float block = fp8scope::decode(factor, code);
+  if (rule.kind == ScaleRule::Kind::nvfp4_torchao)
+    return rule.unit_tensor_factor ? Scales{1.0f / block, block}
+                                   : Scales{rule.decode / block, block * rule.encode};
+  float scale = rule.bf16_multiplier ? rule.encode / block : 1.0f / (block * rule.decode);
+  if (rule.bf16_multiplier) {
+    constexpr Format bfloat{8, 7, 127, Specials::ieee};
+    if (scale > bfloat.max_value()) scale = bfloat.max_value();
+    scale = fp8scope::decode(bfloat, fp8scope::encode(bfloat, scale));
+  }
+  if (scale > float_max) scale = float_max;
+  // Transformer Engine dequantises with the amax itself, not with 1/S_enc.
+  return {scale, block * rule.tensor_amax * (1.0f / (rule.max * rule.block_max))};
+}
+
+/// Both numbers of a rule of Kind::quotient.
+FP8_HD constexpr Scales quotient_scales(const ScaleRule& rule, float amax) {
+  using Multiplier = ScaleRule::Multiplier;
+  const float exact = rule.quotient == ScaleRule::Quotient::division ? amax / rule.max : amax * (1.0f / rule.max);
+  float scale_inv = exact < rule.scale_floor ? rule.scale_floor : exact;
+  const bool rounded = rule.pow2 != Pow2::none;
+  if (rounded) scale_inv = rule.pow2 == Pow2::up ? round_up_to_pow2(scale_inv) : cut_to_pow2(scale_inv);
+  float scale = 1.0f / scale_inv;
+  if (rule.multiplier == Multiplier::divisor) scale = scale_inv;
+  else if (rule.multiplier == Multiplier::reciprocal_max) scale = 1.0f / amax * rule.max;
+  else if (rule.multiplier == Multiplier::max_over_amax_always ||
+           (rule.multiplier == Multiplier::max_over_amax && !rounded))
+    scale = rule.max / amax;
+  if (rule.bf16_store) {
+    constexpr Format bfloat{8, 7, 127, Specials::ieee};
+    scale_inv = fp8scope::decode(bfloat, fp8scope::encode(bfloat, scale_inv));
+  }
+  return {scale, scale_inv};
+}
 
 /// block_scales() but for the payload of a NaN, which processors choose.
 FP8_HD constexpr Scales raw_block_scales(const ScaleRule& rule, float amax) {
+  using Kind = ScaleRule::Kind;
+  if (rule.kind != Kind::te && rule.kind != Kind::fixed) {
+    if (rule.add_floor) amax = amax + rule.floor;
+    else if (amax < rule.floor) amax = rule.floor;
+  }
   switch (rule.kind) {
-    case ScaleRule::Kind::te: {
-      const float scale = te_scale(amax, rule.max, rule.pow2, rule.floor, rule.big);
+    case Kind::te: {
+      if (rule.zero_for_infinity && float_bits(amax) == inf_bits) return {0.0f, bits_float(inf_bits)};
+      const float scale = te_scale(amax, rule.max, rule.pow2 != Pow2::none, rule.floor, rule.big);
       return {scale, 1.0f / scale};
     }
-    case ScaleRule::Kind::deepseek: {
-      const float counted = amax < rule.floor ? rule.floor : amax;
-      const float exact = counted / rule.max;
-      const float scale_inv = rule.pow2 ? round_up_to_pow2(exact) : exact;
-      return {1.0f / scale_inv, scale_inv};
+    case Kind::quotient: return quotient_scales(rule, amax);
+    case Kind::torchao: {
+      const float scale = torchao_scale(amax, rule.max, rule.pow2);
+      return {scale, 1.0f / scale};
     }
-    case ScaleRule::Kind::e8m0_ceil:
-      return e8m0_scales(e8m0_ceil(amax * (1.0f / rule.max), rule.infinity_code));
-    case ScaleRule::Kind::e8m0_floor: return e8m0_scales(e8m0_floor(amax, rule.max_exponent));
-    default: return {};
+    case Kind::msamp: {
+      const float scale = msamp_scale(amax, 1.0f, rule.max, 0);
+      return {scale, 1.0f / scale};
+    }
+    case Kind::nvfp4:
+    case Kind::nvfp4_torchao: return nvfp4_scales(rule, nvfp4_block_code(rule, amax));
+    case Kind::moss: {
+      const Scales local = e8m0_scales(e8m0_code_of(rule, amax));
+      return {rule.decode * local.scale, rule.encode * local.scale_inv};
+    }
+    case Kind::fixed: return {};
+    default: break;
   }
+  const std::uint32_t code = e8m0_code_of(rule, amax);
+  Scales scales = e8m0_scales(code);
+  if (rule.old_reciprocal) scales.scale = e8m0_reciprocal_te_2_12(code);
+  if (rule.flush_subnormal && amax < 0x1p-126f) scales.scale = 0.0f;
+  return scales;
 }
 
 /// The scales of a block whose largest magnitude is `amax`. A NaN is the default quiet one.
@@ -134,6 +238,24 @@ FP8_HD constexpr Scales block_scales(const ScaleRule& rule, float amax) {
   const Scales s = raw_block_scales(rule, amax);
   const float nan = bits_float(0x7fc00000u);
   return {is_nan(s.scale) ? nan : s.scale, is_nan(s.scale_inv) ? nan : s.scale_inv};
+}
+
+/// How a recipe stores scale_inv.
+enum class ScaleStorage : std::uint8_t {
+  fp32,
+  bf16,
+  e8m0,  ///< a power of two
+  e4m3,  ///< NVFP4's block factor, beside a binary32 factor of the tensor or row
+};
+
+/// What is stored for a block of this amax: the code of E8M0 or E4M3, the top half of a bfloat16, the
+/// bits of a binary32.
+FP8_HD constexpr std::uint32_t stored_scale(const ScaleRule& rule, ScaleStorage storage, float amax) {
+  if (storage == ScaleStorage::e4m3) return nvfp4_block_code(rule, amax);
+  if (rule.kind == ScaleRule::Kind::moss) return e8m0_code_of(rule, amax);
+  const float scale_inv = block_scales(rule, amax).scale_inv;
+  if (storage == ScaleStorage::e8m0) return e8m0_code(scale_inv);
+  return storage == ScaleStorage::bf16 ? float_bits(scale_inv) >> 16 : float_bits(scale_inv);
 }
 
 }  // namespace fp8scope

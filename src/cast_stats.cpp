@@ -68,6 +68,16 @@ constexpr Statistic table[] = {
      [](const F&, const C& c) { return static_cast<double>(c.age); }},
     {"staleness", "1", "amax in use / amax of this step",
      [](const F&, const C& c) { return double{c.amax_in_use} / double{c.amax}; }},
+    {"frozen_steps", "1", "updates in a row that left the scale as it was: the amax was 0, infinite or NaN",
+     [](const F&, const C& c) { return static_cast<double>(c.frozen); }},
+    {"scale_to_current", "1", "max over blocks of scale / (MAX / amax of this step); above 1 it clips",
+     [](const F&, const C& c) { return 1.0 / c.headroom; }},
+    {"floored", "1", "share of blocks whose amax lies below the recipe's floor",
+     [](const F&, const C& c) { return static_cast<double>(c.floored) / static_cast<double>(c.blocks); }},
+    {"underflows%", "%", "100 underflow, by Transformer Engine's name and definition",
+     [](const F& f, const C& c) { return 100.0 * static_cast<double>(c.sums.underflow) / elements(f); }},
+    {"overflows%", "%", "100 overflow, by Transformer Engine's name and definition",
+     [](const F& f, const C& c) { return 100.0 * static_cast<double>(c.sums.overflow) / elements(f); }},
 };
 
 constexpr Count count_table[] = {
@@ -78,6 +88,7 @@ constexpr Count count_table[] = {
     {"lost_count", "finite elements that the cast made NaN or infinite",
      [](const F&, const C& c) { return c.sums.lost; }},
     {"underflow_count", "x != 0 with code +-0", [](const F&, const C& c) { return c.sums.underflow; }},
+    {"block_count", "blocks", [](const F&, const C& c) { return c.blocks; }},
     {"clipped_count", "elements that saturation changed",
      [](const F&, const C& c) { return c.sums.clipped; }},
 };

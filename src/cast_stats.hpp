@@ -19,6 +19,8 @@ struct CastResult {
   float amax = 0.0f;        ///< of the tensor, by the recipe's NaN rule
   std::int64_t age = 0;     ///< steps since the amax behind the scale was seen; -1: none yet
   float amax_in_use = 0.0f; ///< that amax
+  std::int64_t frozen = 0;  ///< updates in a row that left the scale as it was: amax 0, infinite or NaN
+  std::uint64_t blocks = 0, floored = 0;  ///< blocks, and those whose amax lies below the recipe's floor
 };
 
 /// A statistic of a cast: a row of the table below. To add one, add a row.

@@ -4,6 +4,7 @@
 
 #include "sim/recipe.hpp"
 #include "sim/recipe_delayed.hpp"
+#include "src/device_pass.hpp"
 #include "src/kernel_checks.hpp"
 
 namespace fp8scope {
@@ -24,16 +25,17 @@ Quantized emulate(const CheckTensor& t, const BlockCast& cast) {
     out.amax.push_back(cast.given ? 0u : float_bits(a));
   }
   out.codes.resize(t.x.size());
-  quantize(cast.format, cast.rule, grid, t.x, out.scales, out.codes, cast.seed, cast.first);
+  quantize(cast.format, cast.rule, grid, t.x, out.scales, out.codes, cast.seed, cast.first, cast.apply);
   const std::int64_t stride = cast.layout == ScaleLayout::tma ? (grid.down() + 3) / 4 * 4 : grid.across();
   out.inverse.resize(cast.layout == ScaleLayout::tma ? grid.across() * stride : grid.blocks());
-  out.inverse_code.resize(out.inverse.size());
+  const bool bytes = cast.storage == ScaleStorage::e8m0 || cast.storage == ScaleStorage::e4m3;
+  out.inverse_code.resize(bytes ? out.inverse.size() : 0);
   for (std::int64_t r = 0; r < grid.down(); ++r)
     for (std::int64_t c = 0; c < grid.across(); ++c) {
-      const float inverse = out.scales[r * grid.across() + c].scale_inv;
+      const std::int64_t block = r * grid.across() + c;
       const std::int64_t at = cast.layout == ScaleLayout::tma ? c * stride + r : r * stride + c;
-      out.inverse[at] = inverse;
-      out.inverse_code[at] = static_cast<std::uint8_t>(e8m0_code(inverse));
+      out.inverse[at] = out.scales[block].scale_inv;
+      if (bytes) out.inverse_code[at] = static_cast<std::uint8_t>(stored_scale(cast.scale_rule, cast.storage, amax[block]));
     }
   if (!cast.transposed) return out;
   for (std::int64_t c = 0; c < t.cols; ++c)
@@ -83,10 +85,12 @@ void check_delayed(cuda::Engine& engine, const CheckTensor& t, const std::string
                    const TakeCheck& take) {
   const auto recipe = make_recipe(spec, kind);
   const auto* delayed = dynamic_cast<const DelayedRecipe*>(recipe.get());
-  if (!delayed) return;
+  if (!delayed) return take({"none, the CPU casts these", spec, 0, 0, ""});
   const Plan& plan = recipe->plan();
-  const auto state = engine.delayed(std::ssize(delayed->history()), spec.find("most_recent") != std::string::npos,
-                                    plan.format.max_value());
+  const cuda::DelayedRule rule{std::ssize(delayed->history()), delayed->algorithm() == AmaxAlgorithm::most_recent,
+                               delayed->max(), delayed->options().roll_on_zero,
+                               delayed->options().guard_tiny ? float_max : bits_float(inf_bits)};
+  const auto state = engine.delayed(rule);
   CheckTensor half = t;
   for (std::size_t i = 0; i < half.x.size(); ++i)
     if (i % 3 == 0) half.x[i] = 0.0f, half.stored[i] = 0;
@@ -119,9 +123,14 @@ void check_recipe(cuda::Engine& engine, cuda::DeviceTensor& tensor, const CheckT
       continue;
     }
     const Plan& plan = recipe->plan();
+    if (!on_kernels(plan)) {
+      take({"none, the CPU casts these", spec, 0, 0, ""});
+      continue;
+    }
     for (const bool rows_contracted : {false, true}) {
-      BlockCast cast{plan.format, plan.cast, plan.block, plan.amax_rule, *rule};
-      if (rows_contracted) std::swap(cast.block.rows, cast.block.cols);
+      BlockShape block = plan.block;
+      if (rows_contracted) std::swap(block.rows, block.cols);
+      BlockCast cast = block_cast(plan, block, rule, amax(plan.amax_rule, t.x));
       if (rows_contracted && cast.block == plan.block) continue;
       if (!fits(plan, cast.block, t)) continue;
       cast.transposed = cuda::one_kernel_transposes(cast.block);
@@ -153,6 +162,7 @@ std::vector<CastRow> cast_rows() {
   const auto add = [&](const char* name, const Format& f, const CastRule& rule, BlockShape block, AmaxRule amax,
                        const ScaleRule& scale) -> BlockCast& {
     rows.push_back({name, {f, rule, block, amax, scale}});
+    if (scale.kind == ScaleRule::Kind::e8m0_ceil) rows.back().cast.storage = ScaleStorage::e8m0;
     return rows.back().cast;
   };
   for (const Format& f : {e4m3, e5m2, parse_format("e4m3fnuz"), parse_format("e2m1"), parse_format("e3m2"), bf16})
@@ -202,7 +212,7 @@ void check_casts(cuda::Engine& engine, std::span<const CheckTensor> tensors, con
     const auto tensor = uploaded(engine, t);
     for (const auto& [name, cast] : cast_rows())
       check_cast(*tensor, t, cast, fmt::format("{} {} {} {}", name, format_name(cast.format),
-                                               roundings[static_cast<int>(cast.rule.rounding)].name, block_name(cast.block)),
+                                               rounding_word(cast.rule.rounding), block_name(cast.block)),
                  take);
   }
 }

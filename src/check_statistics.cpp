@@ -59,13 +59,14 @@ cuda::CastErrors emulate(const CheckTensor& t, const BlockCast& cast, float bulk
   const BlockGrid grid(t.rows, t.cols, cast.block);
   std::vector<float> amax(grid.blocks()), scale(t.cols), inverse(t.cols), value(t.cols);
   block_amax(cast.amax_rule, grid, t.x, amax);
-  const CastLimits limits = cast_limits(cast.format, cast.rule, bulk);
+  const CastLimits limits = cast_limits(cast.format, cast.rule, bulk, cast.apply == Apply::divide);
   cuda::CastErrors want;
   want.scale_inv_min = want.headroom = bits_float(inf_bits);
   for (const float a : amax) {
     const Scales s = block_scales(cast.scale_rule, a);
     want.scale_inv_min = std::min(want.scale_inv_min, s.scale_inv);
     want.scale_inv_max = std::max(want.scale_inv_max, s.scale_inv);
+    ++want.blocks, want.floored += a < cast.floor;
     if (is_finite(a) && a > 0.0f) want.headroom = std::min(want.headroom, double{limits.max} * s.scale_inv / a);
   }
   const bool stochastic = cast.rule.rounding == Rounding::stochastic;
@@ -75,7 +76,7 @@ cuda::CastErrors emulate(const CheckTensor& t, const BlockCast& cast, float bulk
       const Scales s = block_scales(cast.scale_rule, amax[grid.block(r, c)]);
       const RandomBits random = stochastic ? random_bits(cast.seed, grid.element(r, c)) : RandomBits{};
       scale[c] = s.scale, inverse[c] = s.scale_inv;
-      value[c] = decode(cast.format, quantize_element(cast.format, x[c], s.scale, cast.rule, random));
+      value[c] = decode(cast.format, quantize_element(cast.format, x[c], s.scale, cast.rule, random, cast.apply));
     }
     want.rows.push_back(error_sums_scalar(limits, {x, scale.data(), inverse.data(), value.data(), static_cast<std::size_t>(t.cols)}));
     want.bulk_power.push_back(bulk_power_scalar({x, static_cast<std::size_t>(t.cols)}, bulk));
@@ -86,10 +87,11 @@ cuda::CastErrors emulate(const CheckTensor& t, const BlockCast& cast, float bulk
 void check_errors(cuda::DeviceTensor& tensor, const CheckTensor& t, const BlockCast& cast, float bulk, const TakeCheck& take) {
   const cuda::CastErrors want = emulate(t, cast, bulk), got = tensor.measure(cast, bulk);
   WordCount count("errors", describe(t, fmt::format("{} {} {}", format_name(cast.format), block_name(cast.block),
-                                                    roundings[static_cast<int>(cast.rule.rounding)].name)));
+                                                    rounding_word(cast.rule.rounding))));
   count.compare("sums", words(want.rows), words(got.rows));
   count.compare("bulk power", want.bulk_power, got.bulk_power);
   count.compare("scale_inv range", std::vector{want.scale_inv_min, want.scale_inv_max}, std::vector{got.scale_inv_min, got.scale_inv_max});
+  count.compare("blocks, floored", std::vector{want.blocks, want.floored}, std::vector{got.blocks, got.floored});
   count.compare("headroom", std::vector{want.headroom}, std::vector{got.headroom});
   take(count.result());
 }
@@ -104,8 +106,8 @@ float bulk_of(const CheckTensor& t) {
 }  // namespace
 
 void check_statistics(cuda::Engine& engine, std::span<const CheckTensor> tensors, const TakeCheck& take) {
-  const ScaleRule te, e8m0{ScaleRule::Kind::e8m0_ceil};
-  const ScaleRule large{ScaleRule::Kind::te, 4000.0f};  // too large a scale: elements clip
+  const ScaleRule te{.kind = ScaleRule::Kind::te}, e8m0{.kind = ScaleRule::Kind::e8m0_ceil};
+  const ScaleRule large{.kind = ScaleRule::Kind::te, .max = 4000.0f};  // too large a scale: elements clip
   CastRule stochastic;
   stochastic.rounding = Rounding::stochastic;
   for (const CheckTensor& t : tensors) {
@@ -117,6 +119,9 @@ void check_statistics(cuda::Engine& engine, std::span<const CheckTensor> tensors
       for (const ScaleRule* rule : {&te, &large}) check_errors(*tensor, t, {e4m3, {}, block, AmaxRule::ignore_nan, *rule}, bulk, take);
     check_errors(*tensor, t, {e5m2, {}, {1, 32}, AmaxRule::propagate_nan, e8m0}, bulk, take);
     check_errors(*tensor, t, {e4m3, stochastic, {1, 32}, AmaxRule::propagate_nan, e8m0}, bulk, take);
+    BlockCast divide{e4m3, {Rounding::nearest_away}, {1, 128}, AmaxRule::propagate_nan, te};
+    divide.apply = Apply::divide, divide.floor = 1.0f;
+    check_errors(*tensor, t, divide, bulk, take);
     check_errors(*tensor, t, {bf16, {}, {}, AmaxRule::propagate_nan, te}, bulk, take);
   }
 }

@@ -70,7 +70,7 @@ class CastWriter {
       for (std::int64_t c = 0; c < panel.cols; ++c) {
         const std::int64_t i = panel.element(r, c);
         const Scales& s = scales[panel.block(r, c)];
-        const RandomBits random = plan.cast.rounding == Rounding::stochastic
+        const RandomBits random = draws_bits(plan.cast.rounding)
                                       ? random_bits(cast_.seed, first * panel.cols + i)
                                       : RandomBits{};
         codes[i] = quantize_element(plan.format, x[i], s.scale, plan.cast, random);
@@ -146,7 +146,7 @@ int run_cast(const Args& args) {
   options.add("recipe,r", "NAME[:KEY=VALUE...]", "scaling recipe; none (default) casts with scale 1");
   options.add("format,f", "NAME", "element format, where the recipe's is not wanted");
   options.add("role", "NAME", "what the tensor is: activation (default), weight, gradient");
-  options.add("rounding", "NAME", "nearest-even (default), nearest-away, toward-zero, up, down, to-odd, stochastic");
+  options.add("rounding", "NAME", "nearest-even (default), nearest-away, nearest-zero, toward-zero, up, down, to-odd, stochastic");
   options.add("overflow", "NAME", "saturate (default) or special: infinity or NaN");
   options.add("seed", "N", "of stochastic rounding, default 0");
   options.add("encoding", "NAME", "what 8- or 16-bit elements of the input encode, e.g. bfloat16");

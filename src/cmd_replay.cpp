@@ -16,6 +16,7 @@
 #include "src/replay_tables.hpp"
 #include "src/result_file.hpp"
 #include "src/run_options.hpp"
+#include "src/tiles/tile_tables.hpp"
 
 namespace fp8scope {
 namespace {
@@ -26,7 +27,7 @@ ReplayOptions read_options(const Options& options) {
   ReplayOptions replay;
   replay.recipes = options.list("recipes");
   if (replay.recipes.empty())
-    for (const NamedRecipe& recipe : recipes()) replay.recipes.push_back(std::string(recipe.name));
+    replay.recipes.assign(std::begin(common_recipes), std::end(common_recipes));
   for (const std::string& recipe : replay.recipes)
     for (const NamedRole& role : roles) make_recipe(recipe, {role.role});  // before any work is done
   replay.gemms = options.text_or("gemms", "first");
@@ -35,7 +36,20 @@ ReplayOptions read_options(const Options& options) {
   replay.max_memory = options.bytes_or("max-mem", replay.max_memory);
   replay.threads = thread_count(options);
   replay.requantise = options.has("requantise");
+  if (options.has("tiles") || options.has("scales")) replay.tiles.emplace();
+  if (const auto shape = options.text("tile-shape")) {
+    if (!options.has("tiles")) throw UsageError("--tile-shape needs --tiles");
+    if (options.has("scales")) throw UsageError("--tile-shape and --scales: scales belong to the recipe's own blocks");
+    replay.tiles->shape = parse_block(*shape, "--tile-shape");
+  }
   return replay;
+}
+
+TileChoice tile_choice(const Options& options) {
+  TileChoice choice;
+  if (const auto text = options.text("tiles")) choice = parse_tile_choice(*text);
+  choice.scales = options.has("scales");
+  return choice;
 }
 
 /// A tensor of nothing but NaN and infinities has no error to measure.
@@ -52,13 +66,17 @@ void require_finite(const ReplayInput& input, const ReplayItem& item) {
 
 int run_replay(const Args& args) {
   Options options("replay", "TRACE");
-  options.add("recipes,r", "A,B,...", "recipes as NAME[:KEY=VALUE...]; all of them unless given");
+  options.add("recipes,r", "A,B,...", "recipes as NAME[:KEY=VALUE...]; unless given, te_delayed, te_current, te_block, dsv3, mxfp8");
   options.add("output,o", "FILE", "result file (HDF5)");
   options.add("gemms", "WHICH", "use of each operand that sets the direction of its blocks: first (default), "
                                 "all, fprop, dgrad, wgrad");
   options.add("accumulator,a", "A,B,...", "also compute the layers' products on these matrix units; see 'models'");
   options.flag("requantise", "products that contract rows (wgrad) cast what the first cast stands for, not the "
                              "recorded tensor");
+  options.add("tiles", "WHICH", "statistics of every tile: all, worst:N, worst:N:BY (of each recipe by sqnr_db, mse, "
+                                "underflow, clipped or max_rel_error); lists the worst");
+  options.add("tile-shape", "ROWSxCOLS", "tiles of --tiles, the same for every recipe, instead of each recipe's blocks");
+  options.flag("scales", "store the scale of every block in the results");
   options.add("max-mem", "BYTES", "tensors held in memory at a time, default 1GiB");
   add_run_options(options);
   add_device_option(options);
@@ -82,9 +100,12 @@ int run_replay(const Args& args) {
   for (const TensorInfo& info : trace.tensors()) total += static_cast<std::uint64_t>(info.size());
   Progress progress("replay", total, !options.has("no-progress"));
   ReplayTables tables(input, replay_options);
+  std::optional<TileTables> tiles;
+  if (replay_options.tiles) tiles.emplace(input, replay_options, tile_choice(options));
   replay(input, replay_options, [&](const ReplayItem& item) {
     if (!options.has("allow-nan")) require_finite(input, item);
     tables.take(item);
+    if (tiles) tiles->take(item);
     progress.add(static_cast<std::uint64_t>(item.facts->rows() * item.facts->cols()));
   });
 
@@ -100,11 +121,13 @@ int run_replay(const Args& args) {
     results.attributes.push_back({"gemms", replay_options.gemms});
     results.inputs.push_back(identify(path));
     tables.write_to(results);
+    if (tiles) tiles->write_to(results);
     if (!accumulators.empty()) gemms.write_to(results);
     write_results(*output, results, {args, std::string(isa_name(isa)), replay_options.threads},
                   options.has("reproducible"));
   }
   fmt::print("{}", print_table(tables.summary(), TableStyle::text));
+  if (options.has("tiles")) fmt::print("\n{}", print_table(tiles->worst(10), TableStyle::text));
   if (!accumulators.empty()) fmt::print("\n{}", print_table(gemms.summary(), TableStyle::text));
   return 0;
 }

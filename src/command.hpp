@@ -32,5 +32,10 @@ int run_recipes(const Args&);
 int run_replay(const Args&);
 int run_trace(const Args&);
 int run_export(const Args&);
+int run_statistics(const Args&);
+int run_diff(const Args&);
+int run_rewrite(const Args&);
+int run_identify(const Args&);
+int run_events(const Args&);
 
 }  // namespace fp8scope

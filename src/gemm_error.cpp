@@ -11,6 +11,7 @@
 #include "sim/models.hpp"
 #include "sim/names.hpp"
 #include "sim/quantize.hpp"
+#include "sim/tensor_cast.hpp"
 #include "src/options.hpp"
 
 namespace fp8scope {
@@ -64,15 +65,15 @@ CastOperand cast_operand(const GemmOperand& operand) {
   const BlockGrid grid(operand.rows, operand.k, operand.cast.block);
   const std::span source = operand.cast_from.empty() ? operand.x : operand.cast_from;
   std::vector<Scales> scales(grid.blocks(), operand.cast.scales);
-  if (!operand.cast.given) {
-    std::vector<float> amaxes(grid.blocks());
-    block_amax(plan.amax_rule, grid, source, amaxes);
-    if (operand.cast.block == BlockShape{} && operand.whole_amax >= 0.0f) amaxes[0] = operand.whole_amax;
-    std::ranges::transform(amaxes, scales.begin(), [&](float a) { return block_scales(*operand.cast.rule, a); });
-  }
   CastOperand out;
-  out.codes.resize(grid.size());
-  quantize(plan.format, plan.cast, grid, source, scales, out.codes, operand.cast.seed);
+  if (operand.cast.given) {
+    out.codes.resize(grid.size());
+    quantize(plan.format, plan.cast, grid, source, scales, out.codes, operand.cast.seed, 0, plan.apply);
+  } else {
+    TensorCodes cast = cast_tensor(plan, *operand.cast.rule, grid, false, source, operand.whole_amax, operand.cast.seed);
+    out.codes = std::move(cast.codes);
+    scales = std::move(cast.scales);
+  }
   for (const Scales& s : scales) out.scale_inv.push_back(s.scale_inv);
   for (std::int64_t r = 0; r < operand.rows; ++r)
     for (std::int64_t k = 0; k < operand.k; ++k)

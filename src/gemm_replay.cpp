@@ -111,6 +111,7 @@ class GemmReplay {
     const std::size_t s = index(input_.tensors[tensor], step);
     TensorCast cast = plan.tensor_casts[s][recipe];
     cast.block = cast.plan.block;  // the matrix is turned, so its blocks lie along its rows
+    cast.turned = false;
     return {side.rows, side.k, side.x, cast, plan.whole_amax[s]};
   }
 

@@ -28,6 +28,13 @@ std::string hex(const void* word, std::size_t bytes) {
 
 std::span<const KernelCheck> kernel_checks() { return table; }
 
+std::string_view rounding_word(Rounding rounding) {
+  for (const std::span<const NamedRounding> table : {std::span<const NamedRounding>(roundings), std::span<const NamedRounding>(kernel_roundings)})
+    for (const NamedRounding& row : table)
+      if (row.rounding == rounding) return row.name;
+  return "?";
+}
+
 template <class T>
 void WordCount::compare(std::string_view what, const std::vector<T>& want, const std::vector<T>& got) {
   static_assert(std::has_unique_object_representations_v<T> || std::is_floating_point_v<T> || sizeof(T) == 8,

@@ -62,6 +62,8 @@ void check_statistics(cuda::Engine& engine, std::span<const CheckTensor> tensors
 
 /// Products of matrices: emulated, and on Hopper by its own unit.
 void check_gemms(cuda::Engine& engine, std::span<const CheckTensor> tensors, const TakeCheck& take);
+/// The name of a rounding.
+std::string_view rounding_word(Rounding rounding);
 
 /// Counts the words that differ between what the emulator gave and what a kernel gave.
 class WordCount {

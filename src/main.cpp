@@ -5,8 +5,10 @@
 
 #include "cuda/device.hpp"
 #include "sim/names.hpp"
+#include "sim/recipes/record.hpp"
 #include "src/command.hpp"
 #include "src/errors.hpp"
+#include "src/recipes/recipe_file.hpp"
 #include "src/version.hpp"
 
 namespace fp8scope {
@@ -19,6 +21,7 @@ void print_usage() {
 }
 
 int run(int argc, char** argv) {
+  read_recipe_files_with(read_recipe_file);
   const Args words(argv + 1, argv + argc);
   if (words.empty()) return print_usage(), static_cast<int>(Exit::usage);
   const std::string& name = words.front();

@@ -145,6 +145,20 @@ std::uint64_t parse_number(std::string_view text, std::string_view what) {
   return value;
 }
 
+BlockShape parse_block(std::string_view text, std::string_view what) {
+  if (text == "tensor") return {};
+  const std::size_t x = std::min(text.find('x'), text.size());
+  const auto side = [&](std::string_view word) -> std::int64_t {
+    if (word == "all") return 0;
+    std::int64_t value = 0;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+    if (error != std::errc{} || end != word.data() + word.size() || value < 1)
+      throw UsageError(fmt::format("{} {}: wanted ROWSxCOLUMNS such as 1x128 or 1xall, or tensor", what, text));
+    return value;
+  };
+  return {side(text.substr(0, x)), side(text.substr(std::min(x + 1, text.size())))};
+}
+
 std::uint64_t parse_bytes(std::string_view text, std::string_view what) {
   double number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);

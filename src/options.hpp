@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sim/block.hpp"
 #include "src/command.hpp"
 
 namespace fp8scope {
@@ -60,6 +61,9 @@ class Options {
 
 /// "1.5GiB" as bytes; K, M, G, T are powers of 1000 with B, of 1024 with iB. Throws UsageError.
 std::uint64_t parse_bytes(std::string_view text, std::string_view what);
+
+/// "1x128", "tensor"; 0 stands for all. Throws UsageError.
+BlockShape parse_block(std::string_view text, std::string_view what);
 
 /// Unsigned decimal or 0x hexadecimal. Throws UsageError.
 std::uint64_t parse_number(std::string_view text, std::string_view what);

@@ -21,11 +21,12 @@ struct Job {
   std::vector<float> x;  ///< the whole tensor, or empty if it is to be streamed
   std::unique_ptr<TensorFacts> facts;
   std::vector<CastResult> results;
+  std::vector<CastTiles> tiles;
 };
 
 class Replay {
  public:
-  Replay(const ReplayInput& input, const ReplayOptions& options) : input_(input), engine_(options.engine) {
+  Replay(const ReplayInput& input, const ReplayOptions& options) : input_(input), engine_(options.engine), tiles_(options.tiles) {
     for (std::size_t t = 0; t < input.tensors.size(); ++t) {
       plans_.push_back(plan_tensor(input, options, t));
       if (plans_[t].casts.empty()) continue;
@@ -54,7 +55,8 @@ class Replay {
     };
     const auto finish = [&](Job* pointer) {
       const std::unique_ptr<Job> job(pointer);
-      take({job->tensor, job->step, job->facts.get(), plans_[job->tensor].casts, job->results});
+      take({job->tensor, job->step, job->facts.get(), plans_[job->tensor].casts, job->results,
+            job->tiles});
     };
     using Mode = tbb::filter_mode;
     tbb::parallel_pipeline(in_flight_, tbb::make_filter<void, Job*>(Mode::serial_in_order, read) &
@@ -72,7 +74,7 @@ class Replay {
   }
 
   Job* start(const Item& item) {
-    auto job = std::make_unique<Job>(Job{item.tensor, item.step, {}, nullptr, {}});
+    auto job = std::make_unique<Job>(Job{item.tensor, item.step, {}, nullptr, {}, {}});
     const TensorInfo& info = input_.tensors[item.tensor];
     if (bytes_of(info) <= whole_limit_) {
       job->x.resize(static_cast<std::size_t>(info.rows * info.cols));
@@ -103,35 +105,54 @@ class Replay {
     }
   }
 
+  /// What the device knows it measures, the rest this CPU: the results are the same.
   void measure_job(Job& job) {
+    const std::vector<TensorCast>& casts = plans_[job.tensor].tensor_casts[job.step];
+    const auto on_device = [&](const TensorCast& cast) { return engine_ && !tiles_ && DevicePass::knows(cast); };
+    std::vector<TensorCast> theirs, ours;
+    for (const TensorCast& cast : casts) (on_device(cast) ? theirs : ours).push_back(cast);
+    std::vector<CastResult> their_results, our_results;
+    if (!theirs.empty()) their_results = measure_on_device(job, theirs);
+    if (!ours.empty()) our_results = measure_here(job, ours);
+    std::size_t their = 0, our = 0;
+    for (const TensorCast& cast : casts)
+      job.results.push_back(on_device(cast) ? their_results[their++] : our_results[our++]);
+    job.x = {};
+  }
+
+  std::vector<CastResult> measure_here(Job& job, const std::vector<TensorCast>& casts) {
     const TensorInfo& info = input_.tensors[job.tensor];
     const TensorPlan& plan = plans_[job.tensor];
-    if (engine_) return measure_on_device(job, info, plan);
-    const std::vector<TensorCast>& casts = plan.tensor_casts[job.step];
     const std::int64_t step = CastPass::panel_rows(casts);
     job.facts = std::make_unique<TensorFacts>(info.rows, info.cols, plan.by_column);
     for_each_panel(job, step, [&](std::int64_t first, std::int64_t count, const float* x) {
       job.facts->add(first, count, x);
     });
     job.facts->finish();
-    CastPass pass(*job.facts, casts, plan.whole_amax[job.step]);
+    CastPass pass(*job.facts, casts, plan.whole_amax[job.step], tiles_);
+    if (pass.needs_preparation())
+      for_each_panel(job, step, [&](std::int64_t first, std::int64_t count, const float* x) {
+        pass.prepare(first, count, x);
+      });
     for_each_panel(job, step, [&](std::int64_t first, std::int64_t count, const float* x) {
       pass.add(first, count, x);
     });
-    job.results = pass.finish();
-    job.x = {};
+    std::vector<CastResult> results = pass.finish();
+    job.tiles = pass.finish_tiles();
+    return results;
   }
 
-  void measure_on_device(Job& job, const TensorInfo& info, const TensorPlan& plan) {
+  std::vector<CastResult> measure_on_device(Job& job, const std::vector<TensorCast>& casts) {
+    const TensorInfo& info = input_.tensors[job.tensor];
     DevicePass pass(*engine_, info.rows, info.cols);
     for_each_panel(job, 1, [&](std::int64_t first, std::int64_t count, const float* x) { pass.upload(first, count, x); });
-    job.x = {};
     job.facts = std::make_unique<TensorFacts>(pass.facts());
-    job.results = pass.measure(*job.facts, plan.tensor_casts[job.step], plan.whole_amax[job.step]);
+    return pass.measure(*job.facts, casts, plans_[job.tensor].whole_amax[job.step]);
   }
 
   const ReplayInput& input_;
   cuda::Engine* engine_;
+  std::optional<TileRequest> tiles_;
   std::vector<TensorPlan> plans_;
   std::vector<Item> items_;
   std::uint64_t in_flight_ = 2, whole_limit_ = 0;

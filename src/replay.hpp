@@ -31,6 +31,9 @@ struct ReplayInput {
 
 ReplayInput replay_input(const Trace& trace);
 
+/// What replay and its bench take unless told otherwise.
+inline constexpr const char* common_recipes[] = {"te_delayed", "te_current", "te_block", "dsv3", "mxfp8"};
+
 struct ReplayOptions {
   std::vector<std::string> recipes;    ///< as make_recipe() takes them
   std::string gemms = "first";         ///< "first" use of each operand, "all", or "fprop", ...
@@ -39,6 +42,7 @@ struct ReplayOptions {
   int threads = 1;
   Multiply multiply = {};              ///< what computes the products; empty: this CPU
   cuda::Engine* engine = nullptr;      ///< what measures the casts; nullptr: this CPU. The results are the same
+  std::optional<TileRequest> tiles;    ///< also measure tiles
 };
 
 /// One cast of one tensor that replay() measures at every recorded step.
@@ -55,6 +59,7 @@ struct ReplayItem {
   const TensorFacts* facts;
   std::span<const ReplayCast> casts;
   std::span<const CastResult> results;       ///< [casts]
+  std::span<const CastTiles> tiles;          ///< [casts]; empty unless asked for
 };
 
 /// Casts every recorded tensor of every recorded step under every recipe and measures the loss.

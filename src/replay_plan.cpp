@@ -79,6 +79,7 @@ void run_through(Recipe& recipe, const Past& past, std::size_t cast,
   for (std::size_t t = 0; t < past.amax.size() && next < past.recorded.size(); ++t) {
     const std::int64_t age = recipe.amax_age();
     const float in_use = recipe.amax_in_use();
+    const std::int64_t frozen = recipe.frozen_steps();
     Scales scales;
     recipe.step({&past.amax[t], 1}, {&scales, 1});
     if (past.recorded[next] != static_cast<std::int64_t>(t)) continue;
@@ -86,6 +87,7 @@ void run_through(Recipe& recipe, const Past& past, std::size_t cast,
     step.given = true;
     step.scales = scales;
     step.age = age;
+    step.frozen = frozen;
     step.amax_in_use = in_use;
   }
 }
@@ -96,20 +98,23 @@ TensorPlan plan_tensor(const ReplayInput& input, const ReplayOptions& options, s
   const TensorInfo& info = input.tensors[tensor];
   if (info.rows == 0 || info.cols == 0)
     throw DataError(fmt::format("{}: tensor {} is empty", input.where, info.name()));
-  const TensorKind operand{role_of(input, info), info.format};
+  TensorKind operand{role_of(input, info), info.format, Gemm::unknown};
   TensorPlan plan;
   std::vector<TensorCast> casts;
   for (const GemmUse& use : uses_of(info, options.gemms))
     for (std::size_t r = 0; r < options.recipes.size(); ++r) {
+      const NamedGemm* gemm = find_by_name(gemm_uses, use.gemm);
+      operand.gemm = gemm ? gemm->gemm : Gemm::unknown;
       auto recipe = make_recipe(options.recipes[r], operand);
       BlockShape block = recipe->plan().block;
       if (use.axis == 1) std::swap(block.rows, block.cols);
       CastPass::require_whole_blocks(
           recipe->plan(), block, info.rows, info.cols,
           fmt::format("{}: {}: recipe {}", input.where, info.name(), options.recipes[r]));
-      plan.by_column |= block.rows == 0 && block.cols != 0;
+      const bool turned = use.axis == 1;
+      plan.by_column |= (block.rows == 0 && block.cols != 0) || (turned && recipe->plan().scope == Scope::row);
       plan.casts.push_back({r, use.gemm, recipe->plan(), block});
-      casts.push_back({recipe->plan(), block, recipe->block_rule(), false, {}, 0, 0.0f});
+      casts.push_back({recipe->plan(), block, recipe->block_rule(), false, {}, 0, 0, 0.0f, 0, turned});
       plan.recipes.push_back(std::move(recipe));
     }
   plan.tensor_casts.assign(info.steps, casts);

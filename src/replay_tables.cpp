@@ -4,16 +4,13 @@
 #include <limits>
 
 #include "sim/names.hpp"
+#include "sim/recipes/record.hpp"
 #include "src/cast_stats.hpp"
 
 namespace fp8scope {
 namespace {
 
 constexpr std::string_view gemm_names[] = {"", "fprop", "dgrad", "wgrad"};
-
-std::int64_t gemm_id(const std::string& name) {
-  return std::ranges::find(gemm_names, name) - std::begin(gemm_names);
-}
 
 Axis exponent_axis() {
   Axis axis{"exponent", "floor(log2 |x|); the first bin holds everything smaller", {}};
@@ -34,6 +31,12 @@ double median(std::vector<double> values) {
 }
 
 }  // namespace
+
+std::int64_t gemm_id(std::string_view name) {
+  return std::ranges::find(gemm_names, name) - std::begin(gemm_names);
+}
+
+std::string_view gemm_name(std::int64_t id) { return gemm_names[id]; }
 
 ReplayTables::ReplayTables(const ReplayInput& input, const ReplayOptions& options)
     : input_(input), options_(options) {}
@@ -105,7 +108,7 @@ void ReplayTables::write_to(Results& results) const {
   auto& version = recipe_table.add<std::string>("version", "1", "behaviour that is reproduced");
   for (const std::string& recipe : options_.recipes) {
     spec.push_back(recipe);
-    version.push_back(std::string(by_name(recipes(), recipe.substr(0, recipe.find(':')), "recipe").version));
+    version.push_back(find_recipe(recipe_name(recipe)).version);
   }
 
   Table& gemms = results.add("lookup/gemm", "matrix products of a linear layer");

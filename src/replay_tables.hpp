@@ -1,12 +1,17 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "src/replay.hpp"
 #include "src/result_file.hpp"
 
 namespace fp8scope {
+
+/// Row of lookup/gemm of "", "fprop", "dgrad", "wgrad", and back.
+std::int64_t gemm_id(std::string_view name);
+std::string_view gemm_name(std::int64_t id);
 
 /// Collects what replay() measures as the tables of a result file.
 class ReplayTables {

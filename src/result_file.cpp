@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <ctime>
 #include <filesystem>
+#include <numeric>
 
 #include "src/errors.hpp"
 #include "src/sha256.hpp"
@@ -112,6 +113,40 @@ void write_table(h5::Group& root, const Table& table) {
   for (const Column& column : table.columns) write_column(group, column, scales);
 }
 
+/// Only a piece of it is in memory at any time.
+void write_long_table(h5::Group& root, const LongTable& table) {
+  h5::Group group = root.create_group(table.layout.name);
+  group.set("long_name", table.layout.long_name);
+  group.set("NX_class", std::string("NXdata"));
+  group.set("signal", signal_of(table.layout));
+  group.set("axes", std::vector<std::string>{"row"});
+  const h5::Shape shape{table.rows};
+  const auto create = [&](const std::string& name, h5::Type type) {
+    return group.create_dataset(name, type, shape, {h5::row_chunk(shape, h5::type_bytes(type)), deflate_level});
+  };
+  h5::Dataset row = create("row", h5::Type::i64);
+  std::deque<h5::Dataset> columns;
+  for (const Column& column : table.layout.columns)
+    columns.push_back(create(column.name, std::visit([]<class T>(const std::vector<T>&) { return element_of<T>(); },
+                                                     column.values)));
+  std::int64_t first = 0;
+  table.for_each_chunk([&](const Table& chunk) {
+    const auto count = static_cast<std::int64_t>(chunk.rows());
+    std::vector<std::int64_t> numbers(count);
+    std::iota(numbers.begin(), numbers.end(), first);
+    row.write({first}, {count}, numbers.data());
+    for (std::size_t c = 0; c < columns.size(); ++c)
+      std::visit([&](const auto& values) { columns[c].write({first}, {count}, values.data()); }, chunk.columns[c].values);
+    first += count;
+  });
+  row.make_scale("row");
+  label(row, "1", "row of the table");
+  for (std::size_t c = 0; c < columns.size(); ++c) {
+    columns[c].attach_scales({&row});
+    label(columns[c], table.layout.columns[c].unit, table.layout.columns[c].long_name);
+  }
+}
+
 Table inputs_table(const std::vector<InputFile>& inputs) {
   Table table("inputs", "files that were read");
   auto& name = table.add<std::string>("name", "1", "file name without its folder");
@@ -209,9 +244,15 @@ void write_results(const std::string& path, const Results& results, const RunInf
   if (!results.tables.empty()) root.set("default", results.tables.front().name);
   for (const h5::Attribute& a : results.attributes) root.set(a.name, a.value);
   for (const Table& table : results.tables) write_table(root, table);
+  for (const LongTable& table : results.long_tables) write_long_table(root, table);
   if (!results.inputs.empty()) write_table(root, inputs_table(results.inputs));
   if (!reproducible) write_run_info(root, run);
   file.commit();
+}
+
+bool is_result_file(const std::string& path) {
+  const std::string schema = h5::open_file(path).text("schema").value_or("");
+  return !schema.empty() && schema != "fp8trace";
 }
 
 Results read_results(const std::string& path) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,14 @@ struct RunInfo {
   int threads = 0;
 };
 
+/// A table that is not held in memory.
+struct LongTable {
+  Table layout;  ///< its columns, empty; none with an axis, none of text
+  std::int64_t rows = 0;
+  /// Calls take(chunk) with pieces of the table, in order, `rows` in all.
+  std::function<void(const std::function<void(const Table& chunk)>& take)> for_each_chunk;
+};
+
 /// A result file: tables with where they come from.
 struct Results {
   std::string schema = "fp8stats", schema_version = "1.0";
@@ -33,6 +42,7 @@ struct Results {
   std::vector<h5::Attribute> attributes;  ///< of the root: seed, recipes, ...; must be reproducible
   std::vector<InputFile> inputs;
   std::deque<Table> tables;  // a deque: references stay valid
+  std::deque<LongTable> long_tables;
 
   /// Appends a table and returns it.
   Table& add(std::string name, std::string long_name) {
@@ -49,6 +59,9 @@ struct Results {
 /// length.
 void write_results(const std::string& path, const Results& results, const RunInfo& run,
                    bool reproducible);
+
+/// Whether a file has the attributes of a result file. Throws IoError, DataError if it is no HDF5 file.
+bool is_result_file(const std::string& path);
 
 /// Reads what write_results() wrote. Throws IoError, DataError.
 Results read_results(const std::string& path);

@@ -44,7 +44,7 @@ class Report {
     auto& verdict = table.add<std::string>("verdict", "1", "");
     for (const Line& line : lines_) {
       kernel.push_back(line.kernel), casts.push_back(line.casts), words.push_back(line.words);
-      differ.push_back(line.differ), verdict.emplace_back(line.differ == 0 ? "equal" : "DIFFERS");
+      differ.push_back(line.differ), verdict.emplace_back(line.words == 0 ? "not compared" : line.differ == 0 ? "equal" : "DIFFERS");
     }
     return table;
   }

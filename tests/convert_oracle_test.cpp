@@ -102,6 +102,9 @@ double round_by_units(const Spec& s, double x, Rounding rounding, RandomBits ran
   mpfr_mul_2si(units, units, -place, MPFR_RNDN);
   if (rounding == Rounding::nearest_away) {
     mpfr_round(whole, units);
+  } else if (rounding == Rounding::nearest_zero) {
+    mpfr_sub_d(units, units, 0.5, MPFR_RNDN);
+    mpfr_ceil(whole, units);
   } else if (rounding == Rounding::to_odd) {
     mpfr_floor(whole, units);
     const bool odd = mpfr_get_ui(whole, MPFR_RNDN) % 2 == 1;
@@ -258,6 +261,7 @@ TEST(ScaleOracle, EncodesEveryEdgeOfEveryPowerOfTwoInEveryMode) {
           if (r.rounding == Rounding::nearest_even)
             up = part > 0.5 || (part == 0.5 && code % 2 == 1);
           if (r.rounding == Rounding::nearest_away) up = part >= 0.5;
+          if (r.rounding == Rounding::nearest_zero) up = part > 0.5;
           if (r.rounding == Rounding::up) up = part > 0;
           if (r.rounding == Rounding::to_odd) up = part > 0 && code % 2 == 0;
           if (r.rounding == Rounding::stochastic) up = part + value / 16.0 >= 1;

@@ -56,7 +56,8 @@ TEST_P(EveryFormat, EveryRoundingEdgeIsWhereItBelongs) {
       };
       expect(middle, Rounding::nearest_even, low % 2 == 0 ? low : high);
       expect(middle, Rounding::nearest_away, high);
-      for (const Rounding nearest : {Rounding::nearest_even, Rounding::nearest_away}) {
+      expect(middle, Rounding::nearest_zero, low);
+      for (const Rounding nearest : {Rounding::nearest_even, Rounding::nearest_away, Rounding::nearest_zero}) {
         expect(std::nextafter(middle, 0.0f), nearest, low);
         expect(std::nextafter(middle, INFINITY), nearest, high);
       }

@@ -2,6 +2,8 @@
 // only a GPU can show (its conversions, its memory model) is in 'fp8scope validate --gpu'.
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "sim/names.hpp"
 #include "src/kernel_checks.hpp"
 
@@ -32,8 +34,7 @@ TEST(CudaLoops, Casts) { expect_equal(check_of("casts")); }
 TEST(CudaLoops, Dequantize) { expect_equal(check_of("dequantize")); }
 TEST(CudaLoops, Statistics) { expect_equal(check_of("statistics")); }
 
-// The control: a kernel that casts another tensor than the emulator is found out, by every check that
-// reads one.
+// The control: whichever kernel casts another tensor than the emulator is found out.
 TEST(CudaLoops, OneWrongElementIsFound) {
   const auto engine = cuda::loops_on_cpu();
   std::vector<CheckTensor> tensors = check_tensors();
@@ -41,9 +42,9 @@ TEST(CudaLoops, OneWrongElementIsFound) {
   ASSERT_EQ(tensors[0].name, "random 256x512");
   tensors[0].stored[77777] ^= 0x40u;
   for (const char* name : {"recipes", "casts", "statistics"}) {
-    int agree = 0;
-    check_of(name).run(*engine, tensors, [&](const CheckResult& result) { agree += result.differ == 0; });
-    EXPECT_EQ(agree, 0) << name;
+    std::map<std::string, std::uint64_t> differ;
+    check_of(name).run(*engine, tensors, [&](const CheckResult& result) { differ[result.kernel] += result.differ; });
+    for (const auto& [kernel, words] : differ) EXPECT_GT(words, 0u) << kernel;
   }
 }
 

@@ -16,55 +16,10 @@
 #include "src/gemm_replay.hpp"
 #include "src/stable_log.hpp"
 #include "tests/golden.hpp"
+#include "tests/replay_fixture.hpp"
 
 namespace fp8scope {
 namespace {
-
-/// A trace in memory: a few tensors over a few recorded steps of a longer history.
-struct Fixture {
-  std::vector<TensorInfo> tensors;
-  std::vector<std::int64_t> steps{3, 4, 5};
-  AmaxHistory history;
-  std::vector<std::vector<float>> data;  ///< [tensors][steps, rows, cols]
-
-  void add(const std::string& layer, const std::string& operand, std::int64_t rows, std::int64_t cols,
-           unsigned seed) {
-    TensorInfo info;
-    info.layer = layer, info.operand = operand, info.format = bf16, info.dtype = "bfloat16";
-    info.steps = std::ssize(steps), info.rows = info.rows_total = rows, info.cols = cols;
-    info.gemms = operand == "w"    ? std::vector<GemmUse>{{"fprop", 2}, {"dgrad", 1}}
-                 : operand == "dy" ? std::vector<GemmUse>{{"dgrad", 2}, {"wgrad", 1}}
-                                   : std::vector<GemmUse>{{"fprop", 2}, {"wgrad", 1}};
-    std::mt19937 random(seed);
-    std::student_t_distribution<float> heavy(3.0f);
-    std::vector<float> x(info.size());
-    for (float& v : x) v = bits_float(float_bits(heavy(random)) & 0xffff0000u);
-    tensors.push_back(info);
-    data.push_back(std::move(x));
-  }
-  std::span<float> of_step(std::size_t tensor, std::size_t step) {
-    const std::int64_t size = tensors[tensor].rows * tensors[tensor].cols;
-    return std::span(data[tensor]).subspan(step * size, size);
-  }
-  ReplayInput input() const {
-    return {"fixture", tensors, steps, &history,
-            [this](std::size_t t, std::size_t s, std::int64_t first, std::int64_t count, float* out) {
-              const TensorInfo& info = tensors[t];
-              std::copy_n(data[t].data() + (s * info.rows + first) * info.cols, count * info.cols, out);
-            }};
-  }
-};
-
-Fixture mixed() {
-  Fixture f;
-  f.add("L0", "x", 200, 300, 1);
-  f.add("L0", "w", 130, 257, 2);
-  f.add("L0", "dy", 65, 128, 3);
-  f.of_step(0, 1)[1000] = std::numeric_limits<float>::quiet_NaN();
-  f.of_step(0, 2)[1001] = std::numeric_limits<float>::infinity();
-  f.of_step(1, 0)[5] = 3000.0f;
-  return f;
-}
 
 const std::vector<std::string> five{"te_delayed:amax_history_len=2", "te_current", "te_block", "dsv3",
                                     "mxfp8:block=1"};
@@ -342,6 +297,9 @@ TEST(Statistics, EqualTransformerEnginesTorchaosAndDeepGemms) {
     EXPECT_NEAR(got["sqnr_db"], want("torchao_compute_error_db"), 1e-4) << name;
     EXPECT_NEAR(got["calc_diff"] / want("deepgemm_calc_diff"), 1.0, 1e-6) << name;
     EXPECT_EQ(got["scale_inv_max"], want("te_scale_inv_max")) << name;
+    EXPECT_EQ(got["scale_inv_min"], want("te_scale_inv_min")) << name;
+    EXPECT_FLOAT_EQ(static_cast<float>(got["underflows%"]), static_cast<float>(want("te_underflows%"))) << name;
+    EXPECT_FLOAT_EQ(static_cast<float>(got["overflows%"]), static_cast<float>(want("te_overflows%"))) << name;
   }
 }
 

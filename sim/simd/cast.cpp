@@ -47,7 +47,7 @@ struct Cast {
   Cast(const Format& f, const CastRule& rule, std::span<std::uint8_t> codes, Run run)
       : plan(make_plan(f, rule)), kernels(kernels_of(run.isa)) {
     require(f.bits() <= 8, "a vectorised cast needs a format of at most 8 bits");
-    require(rule.rounding != Rounding::stochastic,
+    require(!draws_bits(rule.rounding),
             "a vectorised cast has no random bits; encode stochastic rounding by element");
     const bool large = run.stores == Stores::automatic && codes.size() >= 1u << 20;
     const bool aligned = reinterpret_cast<std::uintptr_t>(codes.data()) % 64 == 0;

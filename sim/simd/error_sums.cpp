@@ -97,7 +97,8 @@ struct RareSums {
   }
 };
 
-template <bool kByMagic>
+/// kRounding is Rounding of the limits where kByMagic, else without meaning.
+template <bool kByMagic, bool kDivide, Rounding kRounding>
 class RowSums {
  public:
   HWY_INLINE RowSums(const CastLimits& limits, RareSums& rare)
@@ -130,7 +131,7 @@ class RowSums {
     const auto x_finite = hn::Lt(hn::Abs(loaded), infinity_);
     const VF x = hn::IfThenElseZero(x_finite, loaded);
     const VF magnitude = hn::Abs(x);
-    const VF v = hn::Mul(x, scale);
+    const VF v = kDivide ? hn::Div(x, scale) : hn::Mul(x, scale);
     const VF value = kByMagic ? by_magic(v) : given;
     const VF y = hn::Mul(value, scale_inv);
     const auto y_finite = hn::And(hn::Eq(v, v), hn::Lt(hn::Abs(y), infinity_));
@@ -173,7 +174,19 @@ class RowSums {
     const VF power = hn::And(clamped, infinity_);
     const VF exponent = hn::Max(power, min_normal_);
     const VF magic = hn::BitCast(f, hn::Add(hn::BitCast(U(), exponent), magic_));
-    return hn::CopySignToAbs(hn::Sub(hn::Add(clamped, magic), magic), v);
+    VF value = hn::Sub(hn::Add(clamped, magic), magic);
+    if constexpr (kRounding != Rounding::nearest_even) {
+      const auto back = hn::Set(U(), 23u << 23);
+      const VF place = hn::BitCast(f, hn::Sub(hn::Add(hn::BitCast(U(), exponent), magic_), back));
+      const VF half = hn::Mul(place, hn::Set(f, 0.5f)), up = hn::Sub(value, clamped);
+      if constexpr (kRounding == Rounding::toward_zero)
+        value = hn::Sub(value, hn::IfThenElseZero(hn::Gt(up, hn::Zero(f)), place));
+      if constexpr (kRounding == Rounding::nearest_away)
+        value = hn::Add(value, hn::IfThenElseZero(hn::Eq(up, hn::Neg(half)), place));
+      if constexpr (kRounding == Rounding::nearest_zero)
+        value = hn::Sub(value, hn::IfThenElseZero(hn::Eq(up, half), place));
+    }
+    return hn::CopySignToAbs(value, v);
   }
 
   template <class M>
@@ -189,10 +202,10 @@ class RowSums {
   ErrorSums sums_;
 };
 
-template <bool kByMagic>
+template <bool kByMagic, bool kDivide, Rounding kRounding>
 HWY_INLINE ErrorSums sum_row(const CastLimits& limits, const CastRow& row) {
   RareSums rare;
-  RowSums<kByMagic> sums(limits, rare);
+  RowSums<kByMagic, kDivide, kRounding> sums(limits, rare);
   std::size_t i = 0;
   for (; i + sum_lanes <= row.n; i += sum_lanes)
     sums.add16(row.x + i, row.scale + i, row.scale_inv + i, kByMagic ? nullptr : row.value + i);
@@ -206,8 +219,19 @@ HWY_INLINE ErrorSums sum_row(const CastLimits& limits, const CastRow& row) {
   return result;
 }
 
+template <bool kDivide>
+HWY_INLINE ErrorSums sum_row_by(const CastLimits& limits, const CastRow& row) {
+  if (!limits.by_magic) return sum_row<false, kDivide, Rounding::nearest_even>(limits, row);
+  switch (limits.rounding) {
+    case Rounding::nearest_away: return sum_row<true, kDivide, Rounding::nearest_away>(limits, row);
+    case Rounding::nearest_zero: return sum_row<true, kDivide, Rounding::nearest_zero>(limits, row);
+    case Rounding::toward_zero: return sum_row<true, kDivide, Rounding::toward_zero>(limits, row);
+    default: return sum_row<true, kDivide, Rounding::nearest_even>(limits, row);
+  }
+}
+
 ErrorSums ErrorSumsTarget(const CastLimits& limits, const CastRow& row) {
-  return limits.by_magic ? sum_row<true>(limits, row) : sum_row<false>(limits, row);
+  return limits.divide ? sum_row_by<true>(limits, row) : sum_row_by<false>(limits, row);
 }
 
 struct Moments {

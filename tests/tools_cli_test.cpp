@@ -1,0 +1,138 @@
+// replay --tiles, diff, rewrite, identify, events and statistics as their users run them.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "src/npy.hpp"
+#include "src/result_file.hpp"
+#include "src/sha256.hpp"
+#include "tests/process.hpp"
+
+namespace fp8scope {
+namespace {
+
+const std::string program = FP8SCOPE_BINARY;
+const std::string source = FP8SCOPE_SOURCE;
+const std::string trace = source + "/notebooks-data/traces/smollm2.h5";
+
+Outcome fp8scope(const std::string& arguments) { return run_command(program + " " + arguments); }
+
+void expect_one_line(const Outcome& outcome, int code, const std::string& part) {
+  EXPECT_EQ(outcome.code, code) << outcome.err;
+  EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << outcome.err;
+  EXPECT_NE(outcome.err.find(part), std::string::npos) << outcome.err;
+  EXPECT_EQ(outcome.out, "");
+}
+
+void expect_words(const Outcome& outcome, int code, std::initializer_list<const char*> words) {
+  EXPECT_EQ(outcome.code, code) << outcome.err << outcome.out;
+  for (const char* word : words) EXPECT_NE(outcome.out.find(word), std::string::npos) << word << "\n" << outcome.out;
+}
+
+/// x.npy, and a.h5 (dsv3), b.h5 (te_block) made of it.
+struct Casts {
+  Folder folder;
+  std::string x = folder / "x.npy", a = folder / "a.h5", b = folder / "b.h5";
+  Casts() {
+    std::vector<float> values(128 * 512);
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] = std::sin(static_cast<float>(i * i % 10007)) * std::ldexp(1.0f, static_cast<int>(i / 512 % 9) - 4);
+    write_npy(x, NpyType::f4, {128, 512}, std::as_bytes(std::span(values)));
+    EXPECT_EQ(fp8scope("cast " + x + " -r dsv3 -o " + a).code, 0);
+    EXPECT_EQ(fp8scope("cast " + x + " -r te_block -o " + b).code, 0);
+  }
+};
+
+TEST(ReplayTiles, ListTheWorstAndStoreThemReproducibly) {
+  const Folder folder;
+  const std::string run = "replay " + trace + " -r te_block,mxfp8 --reproducible --no-progress --tiles ";
+  std::string expected;
+  for (const char* threads : {"1", "2"}) {
+    const std::string out = folder / "r.h5";
+    expect_words(fp8scope(run + "all --scales -j " + threads + " -o " + out), 0, {"te_block", "sqnr_db", "[37:38, ", "0x"});
+    if (expected.empty()) expected = sha256_of_file(out);
+    EXPECT_EQ(sha256_of_file(out), expected);
+  }
+  const Outcome list = fp8scope("export " + (folder / "r.h5") + " --list --format text");
+  for (const char* table : {"tiles", "scales", "hist_scaled"}) EXPECT_NE(list.out.find(table), std::string::npos);
+  EXPECT_EQ(fp8scope(run + "worst:5:underflow").code, 0);
+  expect_one_line(fp8scope(run + "worst"), 2, "worst:N");
+  expect_one_line(fp8scope("replay " + trace + " --tile-shape 1x64"), 2, "--tile-shape needs --tiles");
+  expect_one_line(fp8scope(run + "all --tile-shape 1y64"), 2, "ROWSxCOLUMNS");
+  expect_one_line(fp8scope(run + "all --scales --tile-shape 1x64"), 2, "the recipe's own blocks");
+}
+
+TEST(DiffCommand, HasTheExitCodesOfH5diff) {
+  const Casts casts;
+  const std::string r = casts.folder / "r.h5", s = casts.folder / "s.h5";
+  ASSERT_EQ(fp8scope("replay " + trace + " -r te_block -o " + r).code, 0);
+  ASSERT_EQ(fp8scope("replay " + trace + " -r te_block:scales=fp32 -o " + s).code, 0);
+  expect_words(fp8scope("diff " + r + " " + r), 0, {"no differences"});
+  expect_words(fp8scope("diff " + r + " " + s), 1, {"without a partner"});
+  expect_words(fp8scope("diff " + r + " " + s + " --ignore recipe_id"), 1, {"mse: 132 of 132 differ", "L00.qkv/x"});
+  const Outcome quiet = fp8scope("diff -q " + r + " " + s);
+  EXPECT_EQ(quiet.code, 1);
+  EXPECT_EQ(quiet.out, "");
+  expect_words(fp8scope("diff " + casts.a + " " + casts.a), 0, {"codes: 0 of 65536 differ"});
+  expect_words(fp8scope("diff " + casts.a + " " + casts.b), 1, {"scales: 512 of 512 differ", "codes: "});
+  expect_words(fp8scope("diff --recipes dsv3,dsv3 " + trace), 0, {"agree in every scale and code"});
+  expect_words(fp8scope("diff --recipes te_block:scales=fp32,dsv3 " + trace), 1,
+               {"scales: 16223 of 51840 differ", "codes: 1052 of 6266880 differ (0.01679 %): 1052 by 1"});
+  expect_one_line(fp8scope("diff " + r), 2, "two files");
+  expect_one_line(fp8scope("diff --recipes dsv3 " + trace), 2, "two recipes");
+  expect_one_line(fp8scope("diff --recipes dsv3,dsv4 " + trace), 2, "dsv3");
+  expect_one_line(fp8scope("diff " + r + " /no/such.h5"), 4, "/no/such.h5");
+  expect_one_line(fp8scope("diff " + r + " " + casts.x), 3, "x.npy");
+}
+
+TEST(RewriteCommand, SaysWhetherItIsStillTheSameTensor) {
+  const Casts casts;
+  const std::string out = casts.folder / "out.h5";
+  expect_words(fp8scope("rewrite " + casts.a + " -s up"), 1, {"no longer describe the same tensor", "their codes were not"});
+  expect_words(fp8scope("rewrite " + casts.a + " -s up --requantise -o " + out), 0, {"still describe the same tensor, rounded once more"});
+  expect_words(fp8scope("rewrite " + casts.a + " --check " + out), 0, {"codes and scales still describe the same tensor"});
+  expect_words(fp8scope("rewrite " + out + " -t exact_shift --x " + casts.x), 0, {"128x1 blocks", "against x", "cast from x"});
+  expect_words(fp8scope("rewrite " + casts.b + " -t exponent_only"), 1, {"wrong"});
+  expect_one_line(fp8scope("rewrite " + casts.a + " -t exact_shift"), 3, "no power of two");
+  expect_one_line(fp8scope("rewrite " + casts.a), 2, "one of --transpose");
+  expect_one_line(fp8scope("rewrite " + casts.a + " -t exact_shft"), 2, "did you mean 'exact_shift'?");
+  expect_one_line(fp8scope("rewrite " + casts.a + " -s up -o " + casts.a), 2, "a.h5");
+  expect_one_line(fp8scope("rewrite " + trace + " -s up"), 3, "no dataset of codes");
+}
+
+TEST(IdentifyCommand, NamesTheRecipeThatMadeADump) {
+  const Casts casts;
+  expect_words(fp8scope("identify " + casts.a + " --x " + casts.x), 0, {"reproduce every scale and code", "dsv3"});
+  expect_words(fp8scope("identify " + casts.b + " --x " + casts.x), 0, {"te_block"});
+  const std::string away = casts.folder / "away.h5";
+  ASSERT_EQ(fp8scope("cast " + casts.x + " -r dsv3 --rounding nearest-away -o " + away).code, 0);
+  expect_words(fp8scope("identify " + away + " --x " + casts.x), 1, {"no recipe reproduces", "dsv3"});
+  const std::string cut = casts.folder / "cut.h5";
+  ASSERT_EQ(fp8scope("cast " + casts.x + " -r dsv3 --rounding toward-zero -o " + cut).code, 0);
+  expect_words(fp8scope("identify " + cut + " --x " + casts.x), 1, {"you truncate; dsv3 would round ties to even"});
+  expect_one_line(fp8scope("identify " + casts.a), 3, "there is no x");
+}
+
+TEST(EventsCommand, ExitsWith1WhereThereIsSomethingToReport) {
+  const Folder folder;
+  const std::string logs = source + "/notebooks-data/events/";
+  expect_words(fp8scope("events " + logs + "healthy.jsonl"), 0, {"nothing to report", "L0/dy"});
+  expect_words(fp8scope("events " + logs + "microbatch_cached_weights.jsonl -o " + (folder / "e.h5")), 1,
+               {"decoded_other_factor", "every value is off by", "rolled_unseen"});
+  const Results results = read_results(folder / "e.h5");
+  EXPECT_EQ(results.tables[0].name, "tensors");
+  expect_one_line(fp8scope("events /no/such.jsonl"), 4, "/no/such.jsonl");
+  expect_one_line(fp8scope("events " + trace), 3, "smollm2.h5:1");
+}
+
+TEST(StatisticsCommand, TheDocumentIsWhatTheProgramPrints) {
+  const Outcome md = fp8scope("statistics --docs");
+  EXPECT_EQ(md.code, 0);
+  EXPECT_EQ(md.out, read_file(source + "/notebooks-data/docs/statistics.md"))
+      << "make it again: fp8scope statistics --docs > notebooks-data/docs/statistics.md";
+  expect_words(fp8scope("statistics"), 0, {"underflows%", "scale_inv_min", "biased exponents"});
+}
+
+}  // namespace
+}  // namespace fp8scope
