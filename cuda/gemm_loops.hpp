@@ -240,29 +240,28 @@ struct EmulatedElement {
 
  private:
   static FP8_KERNEL float element(const Job& job, std::int64_t row, std::int64_t column) {
-    const std::uint8_t* a = job.a.codes + row * job.a.stride;
-    const std::uint8_t* b = job.b.codes + column * job.b.stride;
+    const std::uint8_t* a = job.a.codes + row * job.a.stride + job.k_begin;
+    const std::uint8_t* b = job.b.codes + column * job.b.stride + job.k_begin;
+    const int length = static_cast<int>(job.k_end - job.k_begin), interval = job.promote > 0 ? static_cast<int>(job.promote) : length;
     float total = 0.0f;
-    const std::int64_t interval = job.promote > 0 ? job.promote : job.k_end - job.k_begin;
-    for (std::int64_t k = job.k_begin; k < job.k_end; k += interval) {
-      const std::int64_t end = k + interval < job.k_end ? k + interval : job.k_end;
-      const float unit = chain(job, a, b, k, end);
+    for (int k = 0; k < length; k += interval) {
+      const float unit = chain(job, a + k, b + k, length - k < interval ? length - k : interval);
       if (job.promote == 0) return is_nan(unit) ? bits_float(accumulate::nan_bits) : unit;
-      const float sa = job.scaled ? operand_scale(job.a, row, k) : 1.0f;
-      const float sb = job.scaled ? operand_scale(job.b, column, k) : 1.0f;
+      const float sa = job.scaled ? operand_scale(job.a, row, job.k_begin + k) : 1.0f;
+      const float sb = job.scaled ? operand_scale(job.b, column, job.k_begin + k) : 1.0f;
       total = promote(job.order, total, unit, sa, sb);
     }
     return is_nan(total) ? bits_float(accumulate::nan_bits) : total;
   }
 
   /// Steps of the unit from zero.
-  static FP8_KERNEL float chain(const Job& job, const std::uint8_t* a, const std::uint8_t* b, std::int64_t k, std::int64_t end) {
+  static FP8_KERNEL float chain(const Job& job, const std::uint8_t* a, const std::uint8_t* b, int length) {
     float c = 0.0f;
-    for (; k < end; k += job.model.terms) {
-      const std::int64_t count = end - k < job.model.terms ? end - k : job.model.terms;
+    const int terms = job.model.terms;
+    for (int k = 0; k < length; k += terms)
       c = accumulate::aligned_terms(job.model, RowOperands{job.a.format, a + k}, RowOperands{job.b.format, b + k}, NoScales{},
-                                    static_cast<std::size_t>(count), {}, accumulate::unpack_c(job.model.result, c));
-    }
+                                    static_cast<std::size_t>(length - k < terms ? length - k : terms), {},
+                                    accumulate::unpack_c(job.model.result, c));
     return c;
   }
 };
