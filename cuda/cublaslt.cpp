@@ -10,6 +10,10 @@
 namespace fp8scope::cuda {
 namespace {
 
+// By number: headers before CUDA 12.9 do not name them, libraries before it refuse them.
+constexpr auto scale_mode_a = static_cast<cublasLtMatmulDescAttributes_t>(31), scale_mode_b = static_cast<cublasLtMatmulDescAttributes_t>(32);
+constexpr std::int32_t one_scale = 0, scales_1x128 = 4, scales_128x128 = 5;
+
 /// The library's functions that are used here.
 struct Library {
   void* handle = nullptr;
@@ -76,9 +80,9 @@ struct Owner {
 };
 
 int scale_mode(const BlockGrid& grid) {
-  if (grid.blocks() == 1) return CUBLASLT_MATMUL_MATRIX_SCALE_SCALAR_32F;
-  if (grid.block_cols == 128 && grid.block_rows == 1) return CUBLASLT_MATMUL_MATRIX_SCALE_VEC128_32F;
-  if (grid.block_cols == 128 && grid.block_rows == 128) return CUBLASLT_MATMUL_MATRIX_SCALE_BLK128x128_32F;
+  if (grid.blocks() == 1) return one_scale;
+  if (grid.block_cols == 128 && grid.block_rows == 1) return scales_1x128;
+  if (grid.block_cols == 128 && grid.block_rows == 128) return scales_128x128;
   throw DeviceError("cuBLASLt has no scales of " + std::to_string(grid.block_rows) + "x" + std::to_string(grid.block_cols) + " blocks");
 }
 
@@ -135,7 +139,7 @@ LibraryProduct::LibraryProduct(const ScaledMatrix& a, const ScaledMatrix& b, con
   const std::int8_t fast = request.fast_accumulation ? 1 : 0;
   set(CUBLASLT_MATMUL_DESC_FAST_ACCUM, fast);
   const std::int32_t mode_b = scale_mode(b.grid()), mode_a = scale_mode(a.grid());
-  set(CUBLASLT_MATMUL_DESC_A_SCALE_MODE, mode_b), set(CUBLASLT_MATMUL_DESC_B_SCALE_MODE, mode_a);
+  set(scale_mode_a, mode_b), set(scale_mode_b, mode_a);
   const void *pointer_a = s.scale_a.get(), *pointer_b = s.scale_b.get();
   set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, pointer_b), set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, pointer_a);
   const auto extent = [](std::int64_t n) { return static_cast<std::uint64_t>(n); };

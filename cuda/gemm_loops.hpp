@@ -230,8 +230,9 @@ struct EmulatedElement {
 
   static FP8_KERNEL void run(const Team& team, Shared&, const Job& job) {
     team.each([&](int t) {
-      const std::int64_t column = static_cast<std::int64_t>(team.block().x) * threads + t;
-      const std::int64_t row = team.block().y;
+      const auto across = static_cast<std::uint32_t>((job.n + threads - 1) / threads);
+      const std::int64_t column = static_cast<std::int64_t>(team.block().x % across) * threads + t;
+      const std::int64_t row = team.block().x / across;  // a grid has few rows of blocks, D may have many
       if (column >= job.n || row >= job.m) return;
       if (job.only_special && job.a.special[row] == 0 && job.b.special[column] == 0) return;
       job.out[row * job.n + column] = element(job, row, column);

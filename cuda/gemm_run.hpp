@@ -106,7 +106,7 @@ class EmulatedProduct {
     if (path_ == EmulatedPath::elements || special) {
       EmulatedElement::Job job{job_, path_ != EmulatedPath::elements};
       const Dim across = blocks(job_.n, EmulatedElement::threads);
-      machine_.template run<EmulatedElement>({across.x, static_cast<std::uint32_t>(job_.m)}, EmulatedElement::threads, job);
+      machine_.template run<EmulatedElement>({across.x * static_cast<std::uint32_t>(job_.m), 1}, EmulatedElement::threads, job);
     }
   }
 

@@ -190,7 +190,11 @@ CUtensorMap tensor_map(const std::uint8_t* codes, std::int64_t rows, std::int64_
   void* function = nullptr;
   cudaDriverEntryPointQueryResult found{};
   // The driver's function without linking the driver: the program starts on machines without one.
+#if CUDART_VERSION >= 12050
   check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found), "cuTensorMapEncodeTiled");
+#else
+  check(cudaGetDriverEntryPoint("cuTensorMapEncodeTiled", &function, cudaEnableDefault, &found), "cuTensorMapEncodeTiled");
+#endif
   if (found != cudaDriverEntryPointSuccess) throw DeviceError("CUDA: the driver has no cuTensorMapEncodeTiled");
   CUtensorMap map{};
   const cuuint64_t extents[2] = {static_cast<cuuint64_t>(k), static_cast<cuuint64_t>(rows)}, strides[1] = {static_cast<cuuint64_t>(k)};
