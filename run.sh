@@ -10,7 +10,10 @@ build_packages=(g++ cmake ninja-build pkg-config libeigen3-dev libboost-program-
   libhdf5-dev libfmt-dev libgtest-dev libhwy-dev libtomlplusplus-dev nlohmann-json3-dev libtbb-dev
   libmpfr-dev)
 figure_packages=(python3-numpy python3-h5py python3-matplotlib)
-check_packages=(clang)  # one result file from two compilers
+check_packages=(clang  # one result file from two compilers
+  python3-pytest python3-pandas python3-xarray python3-plotly python3-yaml python3-torch
+  chromium chromium-driver python3-selenium  # the report in a browser
+  python3-nbconvert python3-ipykernel)       # the notebook
 
 usage() {
   sed -n '2,5s/^# \{0,1\}//p' "$0"

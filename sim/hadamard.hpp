@@ -40,6 +40,18 @@ FP8_HD constexpr void hadamard16(const Hadamard& how, float* x) {
   for (int i = 0; i < 16; ++i) x[i] = how.round_to_bf16 ? to_bf16(x[i] * 0.25f) : x[i] * 0.25f;
 }
 
+/// What hadamard16() undoes but for its rounding, in binary64: x = signs H16 y / 4.
+constexpr void inverse_hadamard16(const Hadamard& how, double* y) {
+  for (int half = 8; half > 0; half /= 2)
+    for (int i = 0; i < 16; ++i)
+      if ((i & half) == 0) {
+        const double a = y[i], b = y[i + half];
+        y[i] = a + b;
+        y[i + half] = a - b;
+      }
+  for (int i = 0; i < 16; ++i) y[i] = (how.signs >> i & 1u) != 0 ? -0.25 * y[i] : 0.25 * y[i];
+}
+
 /// The transform of a matrix, 16 elements of a row at a time, or of a column if `turned`. The vector
 /// code gives the same bits.
 ///

@@ -142,25 +142,34 @@ FP8_HD constexpr std::uint32_t e8m0_code_of(const ScaleRule& rule, float amax) {
   return exponent < -rule.exponent_limit ? static_cast<std::uint32_t>(127 - rule.exponent_limit) : code;
 }
 
-/// E4M3 code of an NVFP4 block's factor.
-FP8_HD constexpr std::uint32_t nvfp4_block_code(const ScaleRule& rule, float amax) {
-  constexpr Format factor{4, 3, 7, Specials::fn};
+/// The E4M3 value nearest to x, by one addition: decode(encode(x)) for x >= 0 or NaN.
+FP8_HD constexpr float round_to_e4m3(float x) {
+  if (!(x < 448.0f)) return is_nan(x) ? x : 448.0f;
+  const std::uint32_t exponent = float_bits(x) & inf_bits;
+  const float magic = bits_float((exponent > 0x3c800000u ? exponent : 0x3c800000u) + (20u << 23));  // 2^-6 at least
+  return (x + magic) - magic;
+}
+
+/// The factor that an NVFP4 block would have if E4M3 held every number.
+FP8_HD constexpr float nvfp4_wanted_factor(const ScaleRule& rule, float amax) {
   if (rule.kind == ScaleRule::Kind::nvfp4_torchao) {
     float wanted = amax / rule.max;
     if (!rule.unit_tensor_factor) wanted = wanted / rule.encode;
-    wanted = wanted < 0x1p-6f ? 0x1p-6f : wanted > 448.0f ? 448.0f : wanted;
-    return fp8scope::encode(factor, wanted);
+    return wanted < 0x1p-6f ? 0x1p-6f : wanted > 448.0f ? 448.0f : wanted;
   }
   float wanted = rule.old_order ? amax / rule.max * rule.encode : amax * (rule.encode * (1.0f / rule.max));
   if (rule.block_boost != 1.0f) wanted = wanted * rule.block_boost;
-  if (wanted > float_max) wanted = float_max;
-  return fp8scope::encode(factor, wanted);
+  return wanted > float_max ? float_max : wanted;
 }
 
-/// Both numbers of an NVFP4 block whose E4M3 factor has this code.
-FP8_HD constexpr Scales nvfp4_scales(const ScaleRule& rule, std::uint32_t code) {
+/// E4M3 code of an NVFP4 block's factor.
+FP8_HD constexpr std::uint32_t nvfp4_block_code(const ScaleRule& rule, float amax) {
   constexpr Format factor{4, 3, 7, Specials::fn};
-  const float block = fp8scope::decode(factor, code);
+  return fp8scope::encode(factor, nvfp4_wanted_factor(rule, amax));
+}
+
+/// Both numbers of an NVFP4 block whose E4M3 factor has this value.
+FP8_HD constexpr Scales nvfp4_scales(const ScaleRule& rule, float block) {
   if (rule.kind == ScaleRule::Kind::nvfp4_torchao)
     return rule.unit_tensor_factor ? Scales{1.0f / block, block}
                                    : Scales{rule.decode / block, block * rule.encode};
@@ -218,7 +227,7 @@ FP8_HD constexpr Scales raw_block_scales(const ScaleRule& rule, float amax) {
       return {scale, 1.0f / scale};
     }
     case Kind::nvfp4:
-    case Kind::nvfp4_torchao: return nvfp4_scales(rule, nvfp4_block_code(rule, amax));
+    case Kind::nvfp4_torchao: return nvfp4_scales(rule, round_to_e4m3(nvfp4_wanted_factor(rule, amax)));
     case Kind::moss: {
       const Scales local = e8m0_scales(e8m0_code_of(rule, amax));
       return {rule.decode * local.scale, rule.encode * local.scale_inv};

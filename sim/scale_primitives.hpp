@@ -26,7 +26,7 @@ FP8_HD constexpr float round_up_to_pow2(float s) {
 }
 
 /// floor(fl(log2 x)) as a correctly rounded binary32 logarithm gives it: just below 2^n the logarithm
-/// rounds up to n, and the floor with it. `libraries` that take float logarithms have that fault.
+/// rounds up to n, and the floor with it. libraries that take float logarithms have that fault.
 ///
 /// Requires x > 0, finite. x = 2^n (1 - j 2^-24) carries iff j 2^-24 / ln 2 is under half a place of n.
 FP8_HD constexpr int floor_of_rounded_log2(float x) {

@@ -49,9 +49,8 @@ struct PackedPart {
     codes.reserve(static_cast<std::size_t>(m.rows * (end - begin)) * bytes);
     for (std::int64_t r = 0; r < m.rows; ++r) {
       for (std::int64_t k = begin; k < end; ++k) {
-        const std::uint16_t code = m.codes[r * m.k + k];
-        codes.push_back(static_cast<std::uint8_t>(code));
-        if (bytes > 1) codes.push_back(static_cast<std::uint8_t>(code >> 8));
+        const std::uint32_t code = m.wide() ? m.wide_codes[r * m.k + k] : m.codes[r * m.k + k];
+        for (std::size_t byte = 0; byte < bytes; ++byte) codes.push_back(static_cast<std::uint8_t>(code >> (8 * byte)));
       }
       for (std::int64_t k = begin; model.scale_block > 0 && k < end; k += model.scale_block)
         scales.push_back(static_cast<std::uint8_t>(scale_code(m, model, r, k)));
@@ -75,8 +74,8 @@ struct PackedPart {
 void check_scaled_gemm(const ScaledMatrix& a, const ScaledMatrix& b, const ScaledGemmOptions& options) {
   require(a.k == b.k, "gemm: A and B differ in K");
   for (const ScaledMatrix* m : {&a, &b}) {
-    require(m->format.bits() <= 16, "gemm: codes have at most 16 bits");
-    require(std::ssize(m->codes) >= m->rows * m->k, "gemm: fewer codes than the shape says");
+    require((m->wide() ? std::ssize(m->wide_codes) : std::ssize(m->codes)) >= m->rows * m->k,
+            "gemm: fewer codes than the shape says");
     require(std::ssize(m->scale_inv) >= m->grid().blocks(), "gemm: fewer scales than blocks");
   }
   const Model& model = options.model;

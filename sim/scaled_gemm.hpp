@@ -20,7 +20,10 @@ struct ScaledMatrix {
   std::span<const std::uint16_t> codes;  ///< [rows, k]
   BlockShape block;                      ///< rows and k that share a scale; 0 is all
   std::span<const float> scale_inv;      ///< [ceil(rows / block.rows), ceil(k / block.cols)]
+  /// [rows, k] in place of `codes`, of formats of more than 16 bits (TF32)
+  std::span<const std::uint32_t> wide_codes = {};
 
+  bool wide() const { return format.bits() > 16; }
   BlockGrid grid() const { return {rows, k, block}; }
   float scale(std::int64_t r, std::int64_t kk) const { return scale_inv[grid().block(r, kk)]; }
 };

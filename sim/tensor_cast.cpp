@@ -11,8 +11,8 @@ namespace {
 
 /// Error of one row of a block under a candidate, summed in the order of the elements.
 float row_error(const Plan& plan, const ScaleRule& rule, std::uint32_t block_code, std::span<const float> x) {
-  const Scales scales = nvfp4_scales(rule, block_code);
   const float block = decode({4, 3, 7, Specials::fn}, block_code);
+  const Scales scales = nvfp4_scales(rule, block);
   float sum = 0.0f;
   for (const float v : x) {
     const float q = decode(plan.format, quantize_element(plan.format, v, scales.scale, plan.cast));
@@ -59,7 +59,7 @@ ScaleRule select_4over6(const Plan& plan, const ScaleRule& rule, float amax, std
 }
 
 TensorCodes cast_tensor(const Plan& plan, const ScaleRule& rule, const BlockGrid& grid, bool turned,
-                        std::span<const float> x, float whole_amax, std::uint64_t seed) {
+                        std::span<const float> x, float whole_amax, std::uint64_t seed, std::uint64_t first) {
   require(std::ssize(x) >= grid.size(), "cast_tensor: fewer elements than the shape says");
   TensorCodes out;
   out.x.assign(x.begin(), x.begin() + grid.size());
@@ -67,7 +67,7 @@ TensorCodes cast_tensor(const Plan& plan, const ScaleRule& rule, const BlockGrid
 
   // The factor above the blocks: of the tensor, or of every row along the contracted dimension.
   if (plan.scope == Scope::tensor)
-    out.factor_amax = {whole_amax >= 0.0f && plan.hadamard.size == 0 ? whole_amax : amax(plan.amax_rule, out.x)};
+    out.factor_amax = {whole_amax >= 0.0f ? whole_amax : amax(plan.amax_rule, out.x)};
   if (plan.scope == Scope::row) {
     const BlockGrid rows(grid.rows, grid.cols, turned ? BlockShape{0, 1} : BlockShape{1, 0});
     out.factor_amax.resize(rows.blocks());
@@ -75,7 +75,7 @@ TensorCodes cast_tensor(const Plan& plan, const ScaleRule& rule, const BlockGrid
   }
   out.amax.resize(grid.blocks());
   block_amax(plan.amax_rule, grid, out.x, out.amax);
-  if (grid.blocks() == 1 && whole_amax >= 0.0f) out.amax[0] = whole_amax;
+  if (plan.block == BlockShape{} && whole_amax >= 0.0f) out.amax[0] = whole_amax;
   for (std::int64_t i = 0; i < grid.down(); ++i)
     for (std::int64_t j = 0; j < grid.across(); ++j) {
       const float largest = out.amax[i * grid.across() + j];
@@ -90,7 +90,7 @@ TensorCodes cast_tensor(const Plan& plan, const ScaleRule& rule, const BlockGrid
       out.stored.push_back(stored_scale(bound, plan.storage, largest));
     }
   out.codes.resize(grid.size());
-  quantize(plan.format, plan.cast, grid, out.x, out.scales, out.codes, seed, 0, plan.apply);
+  quantize(plan.format, plan.cast, grid, out.x, out.scales, out.codes, seed, first, plan.apply);
   return out;
 }
 

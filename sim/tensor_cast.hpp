@@ -21,11 +21,12 @@ struct TensorCodes {
 /// Casts a whole tensor under an online recipe, by the plain code: the reference of every faster path.
 ///
 /// turned      the contracted dimension is the rows; `grid` has blocks turned accordingly
-/// whole_amax  of the tensor where x holds only a part of it; negative: of x
-/// seed        of a stochastic cast
+/// whole_amax  of the tensor as it is cast, where x holds only a part of it; negative: of x
+/// seed        of a stochastic cast; the first element draws number `first`
 /// Throws std::invalid_argument if the spans do not fit the shape, or a Hadamard transform the shape.
 TensorCodes cast_tensor(const Plan& plan, const ScaleRule& rule, const BlockGrid& grid, bool turned,
-                        std::span<const float> x, float whole_amax = -1.0f, std::uint64_t seed = 0);
+                        std::span<const float> x, float whole_amax = -1.0f, std::uint64_t seed = 0,
+                        std::uint64_t first = 0);
 
 /// Values of the codes, decode(code) * scale_inv.  [rows, cols]
 std::vector<float> tensor_values(const Plan& plan, const BlockGrid& grid, const TensorCodes& codes);

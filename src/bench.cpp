@@ -14,6 +14,8 @@ constexpr BenchSuite table[] = {
     {"cast", "binary32 to E4M3 and E5M2", "GB/s", bench_cast},
     {"tile", "amax, scale and cast of 1x128 tiles in one pass", "GB/s", bench_tile},
     {"replay", "all recipes with all statistics over a trace held in memory", "GB/s", bench_replay},
+    {"recipes", "forty recipes over one tensor at once against one after the other; NVFP4 with Hadamard", "GB/s",
+     bench_recipes},
     {"gemm", "matrix products of every kind of unit, against Eigen's SGEMM", "GMAC/s", bench_gemm},
     {"gpu_gemm", "emulated products on the GPU, and Hopper's own against cuBLASLt", "GMAC/s", bench_gpu_gemm},
 };

@@ -44,6 +44,9 @@ class CastPass {
            const std::optional<TileRequest>& tiles = {});
   ~CastPass();
 
+  /// Largest magnitude of the tensor as cast i takes it, by its NaN rule; after prepare().
+  float whole_amax(std::size_t cast) { return settle_transformed(), results_[cast].amax; }
+
   /// [casts], with the scales of those that have one for the whole tensor.
   const std::vector<TensorCast>& casts() const { return casts_; }
 

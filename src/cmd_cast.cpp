@@ -1,4 +1,6 @@
 #include <fmt/format.h>
+#include <tbb/global_control.h>
+#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <optional>
@@ -6,8 +8,10 @@
 #include "sim/names.hpp"
 #include "sim/philox.hpp"
 #include "sim/quantize.hpp"
+#include "sim/tensor_cast.hpp"
 #include "src/array.hpp"
 #include "src/cast_pass.hpp"
+#include "src/cast_policy.hpp"
 #include "src/command.hpp"
 #include "src/errors.hpp"
 #include "src/options.hpp"
@@ -19,17 +23,14 @@
 namespace fp8scope {
 namespace {
 
-constexpr struct {
-  std::string_view name;
-  Overflow overflow;
-} overflows[] = {{"saturate", Overflow::saturate}, {"special", Overflow::special}};
-
 RequestedCast read_request(const Options& options, const std::string& dtype) {
-  const TensorKind kind{by_name(roles, options.text_or("role", "activation"), "--role").role, input_format(dtype)};
+  const TensorKind kind{by_name(roles, options.text_or("role", "activation"), "--role").role, input_format(dtype),
+                        by_name(gemm_uses, options.text_or("gemm", ""), "--gemm").gemm};
   RequestedCast request = request_cast(options.text_or("recipe", "none"), options.text("format"), kind);
   CastRule& rule = request.cast.plan.cast;
-  rule.rounding = by_name(roundings, options.text_or("rounding", "nearest-even"), "--rounding").rounding;
-  rule.overflow = by_name(overflows, options.text_or("overflow", "saturate"), "--overflow").overflow;
+  if (const auto name = options.text("rounding")) rule.rounding = by_name(roundings, *name, "--rounding").rounding;
+  if (const auto name = options.text("overflow")) rule.overflow = overflow_by_name(*name);
+  set_policies(rule, options.list("policy"));
   request.cast.seed = options.number_or("seed", 0);
   return request;
 }
@@ -38,17 +39,26 @@ RequestedCast read_request(const Options& options, const std::string& dtype) {
 class CastWriter {
  public:
   CastWriter(const std::string& path, const ArrayReader& input, const TensorCast& cast, const std::string& recipe,
-             const std::string& name)
-      : file_(path), cast_(cast), grid_(input.rows(), input.cols(), cast.block) {
+             const std::string& name, float whole_amax)
+      : file_(path), cast_(cast), grid_(input.rows(), input.cols(), cast.block), whole_amax_(whole_amax) {
     const Format& format = cast_.plan.format;
     codes_ = file_.add_codes("codes", format, input.shape(), "codes of the elements");
     scale_inv_ = file_.add_floats("scale_inv", {grid_.down(), grid_.across()}, "1",
                                   "dequantise factor of each block");
     file_.set(scale_inv_, "block", block_name(cast_.block));
     dequantized_ = file_.add_floats("dequantized", input.shape(), "1", "decode(code) * scale_inv");
-    if (cast_.plan.storage == ScaleStorage::e8m0)
-      scale_codes_ = file_.add_codes("scale_inv_codes", e8m0, {grid_.down(), grid_.across()},
+    const ScaleStorage storage = cast_.plan.storage;
+    if (storage == ScaleStorage::e8m0 || storage == ScaleStorage::e4m3)
+      scale_codes_ = file_.add_codes("scale_inv_codes", storage == ScaleStorage::e8m0 ? e8m0 : e4m3,
+                                     {grid_.down(), grid_.across()},
                                      "dequantise factor of each block as the recipe stores it");
+    if (cast_.plan.scope == Scope::tensor)
+      file_.write_rows(file_.add_floats("tensor_amax", {1}, "1", "amax that the factor above the blocks comes from"), 0,
+                       1, &whole_amax);
+    if (cast_.plan.scope == Scope::row)
+      row_amax_ = file_.add_floats("row_amax", {input.rows()}, "1", "amax that the factor above a row's blocks comes from");
+    if (cast_.plan.hadamard.size > 0)
+      file_.set_root("hadamard", "codes and dequantized are those of the transformed array");
     file_.set_root("recipe", recipe);
     file_.set_root("format", format_name(format));
     file_.set_root("input", name);
@@ -57,8 +67,9 @@ class CastWriter {
   /// Rows [first, first + count), whole blocks but at the end.  x [count, cols]
   void write(std::int64_t first, std::int64_t count, const float* x) {
     const BlockGrid panel(count, grid_.cols, {grid_.block_rows, grid_.block_cols});
+    if (!cast_.given && cast_.plan.format.bits() <= 16) return write_cast(first, panel, x);
     std::vector<Scales> scales(panel.blocks(), cast_.scales);
-    if (!cast_.given && cast_.block != BlockShape{}) {
+    if (!cast_.given && cast_.block != BlockShape{}) {  // a format wider than codes of cast_tensor()
       std::vector<float> amaxes(panel.blocks());
       block_amax(cast_.plan.amax_rule, panel, {x, static_cast<std::size_t>(panel.size())}, amaxes);
       std::ranges::transform(amaxes, scales.begin(), [&](float a) { return block_scales(*cast_.rule, a); });
@@ -66,16 +77,17 @@ class CastWriter {
     std::vector<std::uint32_t> codes(panel.size());
     std::vector<float> values(panel.size());
     const Plan& plan = cast_.plan;
-    for (std::int64_t r = 0; r < count; ++r)
+    tbb::parallel_for(std::int64_t{0}, count, [&](std::int64_t r) {
       for (std::int64_t c = 0; c < panel.cols; ++c) {
         const std::int64_t i = panel.element(r, c);
         const Scales& s = scales[panel.block(r, c)];
         const RandomBits random = draws_bits(plan.cast.rounding)
                                       ? random_bits(cast_.seed, first * panel.cols + i)
                                       : RandomBits{};
-        codes[i] = quantize_element(plan.format, x[i], s.scale, plan.cast, random);
+        codes[i] = quantize_element(plan.format, x[i], s.scale, plan.cast, random, plan.apply);
         values[i] = decode(plan.format, codes[i]) * s.scale_inv;
       }
+    });
     write_codes(codes_, plan.format, first, count, codes);
     file_.write_rows(dequantized_, first, count, values.data());
     if (grid_.block_rows < grid_.rows || first == 0) write_scales(first / grid_.block_rows, panel.down(), scales);
@@ -84,6 +96,20 @@ class CastWriter {
   void commit() { file_.commit(); }
 
  private:
+  void write_cast(std::int64_t first, const BlockGrid& panel, const float* x) {
+    const Plan& plan = cast_.plan;
+    const TensorCodes cast = cast_tensor(plan, *cast_.rule, panel, false, {x, static_cast<std::size_t>(panel.size())},
+                                         whole_amax_, cast_.seed, static_cast<std::uint64_t>(first * panel.cols));
+    write_codes(codes_, plan.format, first, panel.rows, {cast.codes.begin(), cast.codes.end()});
+    file_.write_rows(dequantized_, first, panel.rows, tensor_values(plan, panel, cast).data());
+    if (row_amax_ >= 0) file_.write_rows(row_amax_, first, panel.rows, cast.factor_amax.data());
+    if (grid_.block_rows >= grid_.rows && first > 0) return;
+    std::vector<float> factors;
+    for (const Scales& s : cast.scales) factors.push_back(s.scale_inv);
+    file_.write_rows(scale_inv_, first / grid_.block_rows, panel.down(), factors.data());
+    if (scale_codes_ >= 0) write_codes(scale_codes_, e8m0, first / grid_.block_rows, panel.down(), cast.stored);
+  }
+
   void write_codes(int array, const Format& f, std::int64_t first, std::int64_t count,
                    const std::vector<std::uint32_t>& codes) {
     const auto narrow = [&]<class T>(T) {
@@ -106,7 +132,8 @@ class CastWriter {
   ArrayFile file_;
   TensorCast cast_;
   BlockGrid grid_;
-  int codes_ = -1, scale_inv_ = -1, dequantized_ = -1, scale_codes_ = -1;
+  float whole_amax_;
+  int codes_ = -1, scale_inv_ = -1, dequantized_ = -1, scale_codes_ = -1, row_amax_ = -1;
 };
 
 void for_each_panel(const ArrayReader& input, std::int64_t step, std::uint64_t max_memory, const auto& visit) {
@@ -146,8 +173,13 @@ int run_cast(const Args& args) {
   options.add("recipe,r", "NAME[:KEY=VALUE...]", "scaling recipe; none (default) casts with scale 1");
   options.add("format,f", "NAME", "element format, where the recipe's is not wanted");
   options.add("role", "NAME", "what the tensor is: activation (default), weight, gradient");
-  options.add("rounding", "NAME", "nearest-even (default), nearest-away, nearest-zero, toward-zero, up, down, to-odd, stochastic");
-  options.add("overflow", "NAME", "saturate (default) or special: infinity or NaN");
+  options.add("gemm", "NAME", "product that it is cast for, where the recipe distinguishes: fprop, dgrad, wgrad");
+  options.add("rounding", "NAME", "unless the recipe's is wanted: nearest-even, nearest-away, nearest-zero, toward-zero, up, down, to-odd, stochastic");
+  options.add("overflow", "NAME", "unless the recipe's is wanted: saturate, or special: infinity or NaN");
+  options.add("policy", "A,B,...", "what becomes of NaN, infinity and bad scales: nvidia (default), ml_dtypes, "
+                                   "inf=max|special, nan=all_ones|all_ones_signed|quiet_signed, "
+                                   "no_nan=max|sign_bit_flip, negative_scale=magnitude|nan|lowest, "
+                                   "zero_scale=lowest|nan");
   options.add("seed", "N", "of stochastic rounding, default 0");
   options.add("encoding", "NAME", "what 8- or 16-bit elements of the input encode, e.g. bfloat16");
   options.add("output,o", "FILE", "HDF5 file for codes, scale_inv, dequantized");
@@ -157,6 +189,8 @@ int run_cast(const Args& args) {
 
   const std::string& name = options.words()[0];
   const std::string output = options.required("output");
+  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
+                                  static_cast<std::size_t>(thread_count(options)));
   use_isa(options);
   const auto input = open_array(name, options.text_or("encoding", ""));
   require_other_file(output, array_file(name));
@@ -177,9 +211,13 @@ int run_cast(const Args& args) {
                                 name, facts.moments().nans, facts.moments().infs));
 
   CastPass pass(facts, {job.cast}, -1.0f);
+  if (pass.needs_preparation())
+    for_each_panel(*input, step, max_memory,
+                   [&](std::int64_t first, std::int64_t count, const float* x) { pass.prepare(first, count, x); });
+  const float whole_amax = pass.whole_amax(0);
   job.cast = pass.casts()[0];
-  if (job.cast.block == BlockShape{}) job.cast.given = true;
-  CastWriter writer(output, *input, job.cast, recipe, array_file(name));
+  if (job.cast.block == BlockShape{} && job.cast.plan.hadamard.size == 0) job.cast.given = true;
+  CastWriter writer(output, *input, job.cast, recipe, array_file(name), whole_amax);
   for_each_panel(*input, step, max_memory, [&](std::int64_t first, std::int64_t count, const float* x) {
     writer.write(first, count, x);
     pass.add(first, count, x);

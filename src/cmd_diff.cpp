@@ -112,7 +112,7 @@ void print_class(std::string_view name, const ClassDiff& d, const std::vector<st
   if (d.scales.compared > 0) fmt::print("  scales: {}\n", d.scales.text());
   if (d.other_formats > 0) fmt::print("  codes: {} casts have another element format\n", d.other_formats);
   if (d.codes.compared > 0) fmt::print("  codes: {}\n", d.codes.text());
-  if (d.codes.compared > 0 && d.same_scale.compared < d.codes.compared)
+  if (d.same_scale.compared > 0 && d.same_scale.compared < d.codes.compared)
     fmt::print("  codes under the same multiplier: {}\n", d.same_scale.text());
   fmt::print("  dequantised values: {} of {} differ; SQNR {:.4f} dB ({}) and {:.4f} dB ({})\n", d.values, d.elements,
              decibels(d.power / d.first_noise), recipes[0], decibels(d.power / d.second_noise), recipes[1]);

@@ -8,7 +8,7 @@
 #include "src/command.hpp"
 #include "src/device_option.hpp"
 #include "src/errors.hpp"
-#include "src/gemm_error.hpp"
+#include "src/gemm_request.hpp"
 #include "src/npy.hpp"
 #include "src/options.hpp"
 #include "src/output_file.hpp"
@@ -32,6 +32,8 @@ Array read_array(const std::string& name, const std::string& encoding) {
   Array array{file->rows(), file->cols(), std::vector<float>(static_cast<std::size_t>(file->size())), {}};
   file->read_rows(0, array.rows, array.values.data());
   array.input = input_format(file->dtype());
+  if (std::ranges::none_of(array.values, is_finite))
+    throw DataError(fmt::format("{}: holds no finite number: there is nothing to multiply", name));
   return array;
 }
 
@@ -77,11 +79,7 @@ int run_gemm(const Args& args) {
   options.add("recipe,r", "NAME[:KEY=VALUE...]", "scaling recipe of A (activation) and B (weight), default dsv3; none: scale 1");
   options.add("format,f", "NAME", "element format, where the recipe's is not wanted");
   options.add("accumulator,a", "NAME[:KEY=VALUE...]", "matrix unit, default hopper_wgmma; 'fp8scope models' lists them");
-  options.add("promote", "N", "products between promotions to FP32; none; auto (default): the blocks of the scales");
-  options.add("order", "NAME", "where the scales enter: auto (default), plain, deepgemm, cutlass_vector, "
-                               "cublas_1d1d, cublas_1d2d, cublas_2d1d");
-  options.add("output-format", "NAME", "float32 (default) or bfloat16");
-  options.add("split-k", "N", "parts of K summed apart, default 1");
+  add_gemm_options(options);
   options.add("c", "FILE", "array that is added to the product, [M, N]");
   options.add("b-layout", "NAME", "nk (default): B is [N, K], like a weight; kn: B is [K, N]");
   options.add("encoding", "NAME", "what 8- or 16-bit elements of the inputs encode");
@@ -96,9 +94,9 @@ int run_gemm(const Args& args) {
   const Multiply multiply = device_multiply(options);
   const std::string layout = options.text_or("b-layout", "nk");
   if (layout != "nk" && layout != "kn") throw UsageError(fmt::format("--b-layout {}: wanted nk or kn", layout));
-  const std::string output_format = options.text_or("output-format", "float32");
-  if (output_format != "float32" && output_format != "bfloat16")
-    throw UsageError(fmt::format("--output-format {}: wanted float32 or bfloat16", output_format));
+  std::vector<GemmRequest> requests = gemm_requests(options, "hopper_wgmma");
+  if (requests.size() != 1) throw UsageError("gemm computes one product: wanted one --accumulator, one --promote");
+  requests.front().multiply = multiply;
   const auto output = options.text("output");
   for (const std::string& word : options.words())
     if (output) require_other_file(*output, array_file(word));
@@ -123,14 +121,9 @@ int run_gemm(const Args& args) {
   const RequestedCast cast_b = request_cast(recipe, format, {Role::weight, b.input});
   const GemmOperand left = operand_of(a, cast_a, options.words()[0] + ": --recipe " + recipe);
   const GemmOperand right = operand_of(b, cast_b, options.words()[1] + ": --recipe " + recipe);
-  GemmRequest request{options.text_or("accumulator", "hopper_wgmma"), options.text_or("promote", "auto"),
-                      options.text_or("order", "auto"), output_format == "bfloat16",
-                      static_cast<std::int64_t>(std::max<std::uint64_t>(1, options.number_or("split-k", 1))),
-                      multiply};
-
   std::vector<float> d(static_cast<std::size_t>(a.rows * b.rows));
   const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(threads));
-  const GemmError error = measure_gemm(left, right, request, c, d, run_in_parallel);
+  const GemmError error = measure_gemm(left, right, requests.front(), c, d, run_in_parallel);
   if (output) write_npy(*output, NpyType::f4, {a.rows, b.rows}, std::as_bytes(std::span(d)));
   fmt::print("{}", print_table(describe(error), TableStyle::text));
   return 0;

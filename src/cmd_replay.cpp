@@ -8,6 +8,7 @@
 #include "src/command.hpp"
 #include "src/device_option.hpp"
 #include "src/errors.hpp"
+#include "src/gemm_request.hpp"
 #include "src/gemm_tables.hpp"
 #include "src/options.hpp"
 #include "src/output_file.hpp"
@@ -62,6 +63,20 @@ void require_finite(const ReplayInput& input, const ReplayItem& item) {
       item.facts->moments().nans, item.facts->moments().infs));
 }
 
+/// Says which products were not computed. Throws UsageError if nothing was computed for a request.
+void report(const std::vector<LeftOut>& left_out, const std::vector<std::string>& recipes,
+            const std::vector<GemmRequest>& requests) {
+  for (std::size_t u = 0; u < requests.size(); ++u) {
+    const auto of_request = std::ranges::count(left_out, u, &LeftOut::request);
+    if (of_request == std::ssize(recipes))
+      throw UsageError(fmt::format("--accumulator {} --promote {}: {}", requests[u].accumulator, requests[u].promote,
+                                   std::ranges::find(left_out, u, &LeftOut::request)->reason));
+  }
+  for (const LeftOut& l : left_out)
+    fmt::print(stderr, "fp8scope: left out: {} on {} promoted {}: {}\n", recipes[l.recipe],
+               requests[l.request].accumulator, requests[l.request].promote, l.reason);
+}
+
 }  // namespace
 
 int run_replay(const Args& args) {
@@ -71,6 +86,7 @@ int run_replay(const Args& args) {
   options.add("gemms", "WHICH", "use of each operand that sets the direction of its blocks: first (default), "
                                 "all, fprop, dgrad, wgrad");
   options.add("accumulator,a", "A,B,...", "also compute the layers' products on these matrix units; see 'models'");
+  add_gemm_options(options);
   options.flag("requantise", "products that contract rows (wgrad) cast what the first cast stands for, not the "
                              "recorded tensor");
   options.add("tiles", "WHICH", "statistics of every tile: all, worst:N, worst:N:BY (of each recipe by sqnr_db, mse, "
@@ -87,10 +103,15 @@ int run_replay(const Args& args) {
 
   const std::string& path = options.words()[0];
   ReplayOptions replay_options = read_options(options);
+  std::vector<GemmRequest> requests = gemm_requests(options, "");
+  if (requests.empty())
+    for (const char* name : {"promote", "order", "output-format", "split-k"})
+      if (options.has(name)) throw UsageError(fmt::format("--{} says how products are computed: it needs --accumulator", name));
   const Isa isa = use_isa(options);
   const auto engine = device_engine(options);
   replay_options.engine = engine.get();
-  replay_options.multiply = device_multiply(options);
+  const Multiply multiply = device_multiply(options);
+  for (GemmRequest& request : requests) request.multiply = multiply;
   const auto output = options.text("output");
   if (output) require_other_file(*output, path);
   const Trace trace(path);
@@ -109,10 +130,10 @@ int run_replay(const Args& args) {
     progress.add(static_cast<std::uint64_t>(item.facts->rows() * item.facts->cols()));
   });
 
-  const std::vector<std::string> accumulators = options.list("accumulator");
-  GemmTables gemms(input, replay_options, accumulators);
-  if (!accumulators.empty())
-    replay_gemms(input, replay_options, accumulators, [&](const GemmRecord& record) { gemms.take(record); });
+  GemmTables gemms(input, replay_options, requests);
+  if (!requests.empty())
+    report(replay_gemms(input, replay_options, requests, [&](const GemmRecord& record) { gemms.take(record); }),
+           replay_options.recipes, requests);
 
   if (output) {
     Results results;
@@ -122,13 +143,13 @@ int run_replay(const Args& args) {
     results.inputs.push_back(identify(path));
     tables.write_to(results);
     if (tiles) tiles->write_to(results);
-    if (!accumulators.empty()) gemms.write_to(results);
+    if (!requests.empty()) gemms.write_to(results);
     write_results(*output, results, {args, std::string(isa_name(isa)), replay_options.threads},
                   options.has("reproducible"));
   }
   fmt::print("{}", print_table(tables.summary(), TableStyle::text));
   if (options.has("tiles")) fmt::print("\n{}", print_table(tiles->worst(10), TableStyle::text));
-  if (!accumulators.empty()) fmt::print("\n{}", print_table(gemms.summary(), TableStyle::text));
+  if (!requests.empty()) fmt::print("\n{}", print_table(gemms.summary(), TableStyle::text));
   return 0;
 }
 

@@ -30,6 +30,8 @@ int run_validate(const Args&);
 int run_probe(const Args&);
 int run_recipes(const Args&);
 int run_replay(const Args&);
+int run_report(const Args&);
+int run_schedule(const Args&);
 int run_trace(const Args&);
 int run_export(const Args&);
 int run_statistics(const Args&);

@@ -21,6 +21,8 @@ constexpr Command table[] = {
     {"identify", "which recipe made these codes and scales, and in what others differ", run_identify},
     {"events", "delayed scaling driven by an event log: what went wrong, and when", run_events},
     {"trace", "list, describe or verify a recorded trace", run_trace},
+    {"schedule", "pipelines of a training step, simulated: bubbles, communication, memory", run_schedule},
+    {"report", "results as one HTML file to look at", run_report},
     {"export", "a table of a result file as csv, json, md or text", run_export},
     {"bench", "speeds against ceilings measured in the same run", run_bench},
 };

@@ -4,101 +4,44 @@
 #include <string>
 #include <vector>
 
-#include "sim/accumulator.hpp"
-#include "sim/block.hpp"
 #include "sim/format.hpp"
 #include "sim/operand.hpp"
-#include "sim/scale_order.hpp"
 #include "src/hdf5.hpp"
 
 namespace fp8scope {
 
-/// Which rows of A and B an element of D belongs to: `tiles` products of [m, k] by [n, k], one after
-/// the other. A list of dot products is that many tiles of one element.
-struct TileShape {
-  std::size_t tiles = 0, m = 1, n = 1;
-
-  std::size_t words() const { return tiles * m * n; }
-  std::size_t a_row(std::size_t i) const { return i / (m * n) * m + i / n % m; }
-  std::size_t b_row(std::size_t i) const { return i / (m * n) * n + i % n; }
-};
-
-/// The FP32 scales of a matrix of codes, one per block; none: every scale is 1.
-struct DumpScales {
-  BlockGrid grid{0, 0, {}};
-  std::vector<float> scale_inv;  ///< [grid.blocks()], or empty
-
-  bool single() const { return scale_inv.size() == 1; }
-  float at(std::size_t row, std::size_t k) const {
-    if (scale_inv.empty()) return 1.0f;
-    return scale_inv[grid.block(static_cast<std::int64_t>(row), static_cast<std::int64_t>(k))];
-  }
-};
-
-/// Results of a matrix unit or of a kernel as somebody recorded them: one group of a dump file.
-///
-/// Dot products: datasets a [n, k], b [n, k], c [n], d [n], optionally scale_a, scale_b [n, k / block]
-/// codes of the unit's block scales. Tiles: a [v, m, k], b [v, n, k], c, d [v, m, n]. A product of
-/// matrices: a [m, k], b [n, k], d [m, n], optionally c [m, n], and FP32 scales scale_a, scale_b of the
-/// blocks that their shapes say. Attributes a_fmt, b_fmt, c_fmt, d_fmt (f32, f16, bf16, tf32 or a
-/// format's name); words as unsigned integers.
+/// Dot products of a matrix unit, or of a kernel around it, as somebody recorded them: one group of a
+/// dump file, with datasets a [n, k], b [n, k], c [n], d [n] of words as unsigned integers, and attributes
+/// a_fmt, b_fmt, c_fmt, d_fmt (f32, f16, bf16, tf32 or a format's name). Optional scale_a, scale_b
+/// [n, blocks]: integers are codes that the unit applies itself; binary32 numbers are dequantise
+/// factors that the kernel applies where it promotes.
 struct Dump {
   std::string name, where;
   std::string a_format, b_format, output;  ///< names of formats; output "f32", "f16" or "bf16"
-  TileShape shape;
-  std::size_t k = 0, scales_per_row = 0;
-  std::vector<Operand> a, b;               ///< [tiles * m, k], [tiles * n, k]
-  std::vector<std::uint32_t> scale_a, scale_b;  ///< [rows of a or b, scales_per_row] codes
-  DumpScales scales_a, scales_b;
-  std::vector<std::uint32_t> c, d;         ///< [words()] words
+  std::size_t rows = 0, k = 0;
+  std::vector<std::uint32_t> a_words, b_words;  ///< [rows, k]
+  std::vector<Operand> a, b;               ///< [rows, k] the same, unpacked
+  std::size_t scales_per_row = 0;
+  std::vector<std::uint32_t> scale_a, scale_b;  ///< [rows, scales_per_row] codes
+  std::size_t factors_per_row = 0, factor_block = 0;  ///< a factor belongs to factor_block products
+  std::vector<float> factor_a, factor_b;        ///< [rows, factors_per_row]
+  std::vector<std::uint32_t> c, d;         ///< [rows] words
   bool c_used = true;                      ///< false: the unit started from zero
 
-  std::size_t words() const { return shape.words(); }
-  /// Whether a scale changes within a row of A or a column of B, or differs between them.
-  bool block_scaled() const { return scales_a.scale_inv.size() > 1 || scales_b.scale_inv.size() > 1; }
+  /// Format of c and d.
+  Format output_format() const;
 };
 
 /// Throws DataError where datasets or attributes are missing or do not fit each other.
 Dump read_dump(const h5::Group& group, const std::string& name);
 
-/// Operands of codes in a format of the dump's naming ("tf32" words are binary32 words).
+/// Words of a format as a unit reads them.
 std::vector<Operand> unpack_words(const std::vector<std::uint32_t>& words, const std::string& format);
-
-/// When the sums leave the unit and how they come together outside it.
-struct Schedule {
-  std::size_t every = 0;  ///< N_C; 0: never
-  std::size_t first = 0;  ///< products before the first promotion; 0: as the others
-  ScaleOrder order = ScaleOrder::plain;
-  bool late_scale = false;  ///< a chunk takes the scales of its last product, else of its first
-
-  friend bool operator==(const Schedule&, const Schedule&) = default;
-};
-
-/// A way to compute a dump's results.
-struct DumpModel {
-  std::string name;            ///< of the model
-  Model model;
-  Schedule schedule;
-  /// "hopper_wgmma", or "hopper_wgmma promoted every 128, deepgemm order".
-  std::string text() const;
-};
-
-/// Word i of d as the model computes it.
-std::uint32_t recompute_word(const Dump& dump, const DumpModel& model, std::size_t i);
-
-/// d as the model computes it, on all threads.  [words()] words
-std::vector<std::uint32_t> recompute(const Dump& dump, const DumpModel& model);
 
 /// Whether two result words say the same; NaNs are alike unless `nan_bits`.
 bool same_word(const Dump& dump, std::uint32_t a, std::uint32_t b, bool nan_bits);
 
 /// Units in the last place between two finite words of the output; -1 if one is not finite.
 std::int64_t ulps_between(const Dump& dump, std::uint32_t a, std::uint32_t b);
-
-/// The longest name of a model that `group` begins with; "" if there is none.
-std::string model_named_by(const std::string& group);
-
-/// Format of D's words.
-Format output_format(const Dump& dump);
 
 }  // namespace fp8scope

@@ -10,6 +10,7 @@
 #include "sim/amax.hpp"
 #include "sim/models.hpp"
 #include "sim/names.hpp"
+#include "sim/philox.hpp"
 #include "sim/quantize.hpp"
 #include "sim/tensor_cast.hpp"
 #include "src/options.hpp"
@@ -66,19 +67,35 @@ CastOperand cast_operand(const GemmOperand& operand) {
   const std::span source = operand.cast_from.empty() ? operand.x : operand.cast_from;
   std::vector<Scales> scales(grid.blocks(), operand.cast.scales);
   CastOperand out;
-  if (operand.cast.given) {
-    out.codes.resize(grid.size());
-    quantize(plan.format, plan.cast, grid, source, scales, out.codes, operand.cast.seed, 0, plan.apply);
-  } else {
-    TensorCodes cast = cast_tensor(plan, *operand.cast.rule, grid, false, source, operand.whole_amax, operand.cast.seed);
+  const bool wide = plan.format.bits() > 16;  // TF32, binary32
+  if (!operand.cast.given && wide) {
+    std::vector<float> amaxes(grid.blocks());
+    block_amax(plan.amax_rule, grid, source, amaxes);
+    if (amaxes.size() == 1 && operand.whole_amax >= 0.0f) amaxes[0] = operand.whole_amax;
+    std::ranges::transform(amaxes, scales.begin(), [&](float a) { return block_scales(*operand.cast.rule, a); });
+  } else if (!operand.cast.given) {
+    // An amax from elsewhere is that of the tensor before a transform.
+    const float whole = plan.hadamard.size == 0 ? operand.whole_amax : -1.0f;
+    TensorCodes cast = cast_tensor(plan, *operand.cast.rule, grid, false, source, whole, operand.cast.seed);
     out.codes = std::move(cast.codes);
     scales = std::move(cast.scales);
+  } else if (!wide) {
+    out.codes.resize(grid.size());
+    quantize(plan.format, plan.cast, grid, source, scales, out.codes, operand.cast.seed, 0, plan.apply);
   }
   for (const Scales& s : scales) out.scale_inv.push_back(s.scale_inv);
   for (std::int64_t r = 0; r < operand.rows; ++r)
-    for (std::int64_t k = 0; k < operand.k; ++k)
-      out.values.push_back(static_cast<double>(decode(plan.format, out.codes[grid.element(r, k)])) *
-                           scales[grid.block(r, k)].scale_inv);
+    for (std::int64_t k = 0; k < operand.k; ++k) {
+      const std::int64_t i = grid.element(r, k);
+      const Scales& s = scales[grid.block(r, k)];
+      if (wide)
+        out.wide_codes.push_back(quantize_element(plan.format, source[i], s.scale, plan.cast,
+                                                  random_bits(operand.cast.seed, static_cast<std::uint64_t>(i))));
+      const std::uint32_t code = wide ? out.wide_codes[i] : out.codes[i];
+      out.values.push_back(static_cast<double>(decode(plan.format, code)) * s.scale_inv);
+    }
+  for (std::size_t i = 0; plan.hadamard.size > 0 && i + 16 <= out.values.size(); i += 16)
+    inverse_hadamard16(plan.hadamard, out.values.data() + i);
   return out;
 }
 
@@ -105,6 +122,8 @@ ScaledGemmOptions gemm_options(const GemmRequest& request, const GemmOperand& a,
 GemmError measure_gemm(const GemmOperand& a, const GemmOperand& b, const GemmRequest& request,
                        std::span<const float> c, std::span<float> d, const Executor& execute) {
   const ScaledGemmOptions options = gemm_options(request, a, b);
+  if (a.cast.plan.hadamard != b.cast.plan.hadamard)
+    throw std::invalid_argument("only one of the operands is Hadamard transformed: their product means nothing");
   const CastOperand left = cast_operand(a), right = cast_operand(b);
   if (request.multiply) request.multiply(left.matrix(a), right.matrix(b), options, {}, d);
   else scaled_gemm(left.matrix(a), right.matrix(b), options, {}, d, execute);

@@ -25,11 +25,12 @@ struct GemmOperand {
 
 /// A cast operand: what a matrix unit reads, and what the codes stand for.
 struct CastOperand {
-  std::vector<std::uint16_t> codes;  ///< [rows, k]
+  std::vector<std::uint16_t> codes;       ///< [rows, k]
+  std::vector<std::uint32_t> wide_codes;  ///< [rows, k] instead, of formats of more than 16 bits
   std::vector<float> scale_inv;      ///< [blocks]
-  std::vector<double> values;        ///< [rows, k] decoded times scale, exact
+  std::vector<double> values;        ///< [rows, k] decoded times scale, exact; a Hadamard transform is undone
   ScaledMatrix matrix(const GemmOperand& operand) const {
-    return {operand.cast.plan.format, operand.rows, operand.k, codes, operand.cast.block, scale_inv};
+    return {operand.cast.plan.format, operand.rows, operand.k, codes, operand.cast.block, scale_inv, wide_codes};
   }
 };
 CastOperand cast_operand(const GemmOperand& operand);

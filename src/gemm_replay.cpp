@@ -1,5 +1,6 @@
 #include "src/gemm_replay.hpp"
 
+#include <fmt/format.h>
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
 
@@ -39,8 +40,8 @@ std::vector<float> transposed(std::span<const float> x, std::int64_t rows, std::
 
 class GemmReplay {
  public:
-  GemmReplay(const ReplayInput& input, const ReplayOptions& options, const std::vector<std::string>& accumulators)
-      : input_(input), options_(options), accumulators_(accumulators) {}
+  GemmReplay(const ReplayInput& input, const ReplayOptions& options, const std::vector<GemmRequest>& requests)
+      : input_(input), options_(options), requests_(requests) {}
 
   void run(const std::function<void(const GemmRecord&)>& take) {
     for (std::size_t t = 0; t < input_.tensors.size(); ++t)
@@ -51,6 +52,8 @@ class GemmReplay {
             run_product(product, t, other, take);
       }
   }
+
+  std::vector<LeftOut> left_out() const { return left_out_; }
 
  private:
   void run_product(const Product& product, std::size_t a, std::size_t b,
@@ -67,13 +70,16 @@ class GemmReplay {
         const std::vector<float> again_a = cast_before(left, a, step, r), again_b = cast_before(right, b, step, r);
         GemmOperand x = operand(left, plan_a, a, step, r), y = operand(right, plan_b, b, step, r);
         x.cast_from = again_a, y.cast_from = again_b;
-        for (std::size_t u = 0; u < accumulators_.size(); ++u) {
-          const GemmRequest request{.accumulator = accumulators_[u], .multiply = options_.multiply};
-          const ScaledGemmOptions how = gemm_options(request, x, y);
-          if (!unit_takes(how.model, x) || !unit_takes(how.model, y)) continue;
+        for (std::size_t u = 0; u < requests_.size(); ++u) {
+          if (is_left_out(r, u)) continue;
           std::vector<float> d(static_cast<std::size_t>(x.rows * y.rows));
-          take({a, b, step, product.gemm, r, u, x.rows, y.rows, x.k, how.promote,
-                measure_gemm(x, y, request, {}, d, run_in_parallel)});
+          try {
+            require_unit_takes(requests_[u], x, y);
+            take({a, b, step, product.gemm, r, u, x.rows, y.rows, x.k, gemm_options(requests_[u], x, y).promote,
+                  measure_gemm(x, y, requests_[u], {}, d, run_in_parallel)});
+          } catch (const std::invalid_argument& error) {
+            left_out_.push_back({r, u, error.what()});
+          }
         }
       }
     }
@@ -118,27 +124,38 @@ class GemmReplay {
   static std::size_t index(const TensorInfo& info, std::size_t step) { return info.constant ? 0 : step; }
 
   /// A unit with block scales takes power-of-two scales of its own blocks, or of larger ones.
-  static bool unit_takes(const Model& model, const GemmOperand& operand) {
-    if (model.scale_block == 0) return true;
-    const std::int64_t cols = operand.cast.block.cols;
-    return operand.cast.plan.storage == ScaleStorage::e8m0 && (cols == 0 || cols % model.scale_block == 0);
+  static void require_unit_takes(const GemmRequest& request, const GemmOperand& a, const GemmOperand& b) {
+    const Model model = gemm_options(request, a, b).model;
+    for (const GemmOperand* operand : {&a, &b}) {
+      const std::int64_t cols = operand->cast.block.cols;
+      if (model.scale_block == 0 ||
+          (operand->cast.plan.storage == ScaleStorage::e8m0 && (cols == 0 || cols % model.scale_block == 0)))
+        continue;
+      throw std::invalid_argument(fmt::format("this unit takes E8M0 scales of blocks of {} only", model.scale_block));
+    }
+  }
+
+  bool is_left_out(std::size_t recipe, std::size_t request) const {
+    return std::ranges::any_of(left_out_, [&](const LeftOut& l) { return l.recipe == recipe && l.request == request; });
   }
 
   const ReplayInput& input_;
   const ReplayOptions& options_;
-  const std::vector<std::string>& accumulators_;
+  const std::vector<GemmRequest>& requests_;
+  std::vector<LeftOut> left_out_;
 };
 
 }  // namespace
 
-void replay_gemms(const ReplayInput& input, const ReplayOptions& options,
-                  const std::vector<std::string>& accumulators,
-                  const std::function<void(const GemmRecord&)>& take) {
-  GemmReplay work(input, options, accumulators);
+std::vector<LeftOut> replay_gemms(const ReplayInput& input, const ReplayOptions& options,
+                                  const std::vector<GemmRequest>& requests,
+                                  const std::function<void(const GemmRecord&)>& take) {
+  GemmReplay work(input, options, requests);
   const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
                                   static_cast<std::size_t>(options.threads));
   tbb::task_arena arena(options.threads);
   arena.execute([&] { work.run(take); });
+  return work.left_out();
 }
 
 }  // namespace fp8scope

@@ -1,6 +1,8 @@
 #include "src/gemm_tables.hpp"
 
 #include <algorithm>
+#include <map>
+#include <tuple>
 
 namespace fp8scope {
 namespace {
@@ -45,7 +47,7 @@ void GemmTables::write_to(Results& results) const {
   integers("b_tensor_id", "row of lookup/tensor", [](const GemmRecord& r) { return r.b; });
   integers("step", "recorded step", [&](const GemmRecord& r) { return input_.steps[r.step]; });
   integers("recipe_id", "row of lookup/recipe", [](const GemmRecord& r) { return r.recipe; });
-  integers("accumulator_id", "row of lookup/accumulator", [](const GemmRecord& r) { return r.accumulator; });
+  integers("accumulator_id", "row of lookup/accumulator", [](const GemmRecord& r) { return r.request; });
   integers("m", "rows of D", [](const GemmRecord& r) { return r.m; });
   integers("n", "columns of D", [](const GemmRecord& r) { return r.n; });
   integers("k", "products of an element", [](const GemmRecord& r) { return r.k; });
@@ -58,28 +60,48 @@ void GemmTables::write_to(Results& results) const {
     for (const GemmRecord& r : records_) column.push_back(s.value(r.error));
   }
   Table& lookup = results.add("lookup/accumulator", "matrix units as they were asked for");
-  lookup.add<std::string>("name", "1", "model and options") = accumulators_;
+  auto& name = lookup.add<std::string>("name", "1", "model and options");
+  auto& promote = lookup.add<std::string>("promote", "1", "N_C as it was asked for");
+  auto& order = lookup.add<std::string>("order", "1", "where the scales enter, as it was asked for");
+  auto& output = lookup.add<std::string>("output_format", "1", "format of D");
+  auto& parts = lookup.add<std::int64_t>("split_k", "1", "parts of K summed apart");
+  for (const GemmRequest& r : requests_) {
+    name.push_back(r.accumulator), promote.push_back(r.promote), order.push_back(r.order);
+    output.emplace_back(r.bf16_output ? "bfloat16" : "float32"), parts.push_back(r.split_k);
+  }
 }
 
 Table GemmTables::summary() const {
-  Table table("gemm", "errors of products, medians");
+  Table table("gemm", "errors of products, medians over layers and steps");
   auto& gemm = table.add<std::string>("gemm", "1", "");
+  auto& terms = table.add<std::int64_t>("k", "1", "");
   auto& recipe = table.add<std::string>("recipe", "1", "");
   auto& unit = table.add<std::string>("accumulator", "1", "");
+  auto& promoted = table.add<std::string>("N_C", "1", "");
   std::vector<std::vector<double>*> columns;
-  for (std::size_t s = 0; s < 5; ++s)
-    columns.push_back(&table.add<double>(std::string(statistics_of_gemm[s].name) + " %", "%", ""));
-  for (const char* name : {"fprop", "dgrad", "wgrad"})
-    for (std::size_t r = 0; r < options_.recipes.size(); ++r)
-      for (std::size_t u = 0; u < accumulators_.size(); ++u) {
-        std::vector<std::vector<double>> values(5);
-        for (const GemmRecord& record : records_)
-          if (record.gemm == name && record.recipe == r && record.accumulator == u)
-            for (std::size_t s = 0; s < 5; ++s) values[s].push_back(100.0 * statistics_of_gemm[s].value(record.error));
-        if (values[0].empty()) continue;
-        gemm.emplace_back(name), recipe.push_back(options_.recipes[r]), unit.push_back(accumulators_[u]);
-        for (std::size_t s = 0; s < 5; ++s) columns[s]->push_back(median(values[s]));
-      }
+  for (const GemmStatistic& s : statistics_of_gemm)
+    columns.push_back(&table.add<double>(std::string(s.name) + " %", "%", s.long_name));
+
+  // Rows in the order of products, K, recipes, accumulators; the intervals are those that were used.
+  const auto unit_of = [&](std::size_t request) {
+    return std::ranges::find(requests_, requests_[request].accumulator, &GemmRequest::accumulator) - requests_.begin();
+  };
+  using Key = std::tuple<std::ptrdiff_t, std::int64_t, std::size_t, std::ptrdiff_t, std::int64_t>;
+  std::map<Key, std::vector<const GemmRecord*>> rows;
+  constexpr std::string_view names[] = {"fprop", "dgrad", "wgrad"};
+  for (const GemmRecord& r : records_)
+    rows[{std::ranges::find(names, r.gemm) - std::begin(names), r.k, r.recipe, unit_of(r.request), r.promote}].push_back(&r);
+  for (const auto& [key, records] : rows) {
+    const auto& [product, k, of_recipe, request, promote] = key;
+    gemm.emplace_back(names[product]), terms.push_back(k), recipe.push_back(options_.recipes[of_recipe]);
+    unit.push_back(requests_[request].accumulator);
+    promoted.push_back(promote == 0 ? "none" : std::to_string(promote));
+    for (std::size_t s = 0; s < columns.size(); ++s) {
+      std::vector<double> values;
+      for (const GemmRecord* r : records) values.push_back(100.0 * statistics_of_gemm[s].value(r->error));
+      columns[s]->push_back(median(values));
+    }
+  }
   return table;
 }
 

@@ -12,18 +12,18 @@ namespace fp8scope {
 class GemmTables {
  public:
   /// All must outlive this object.
-  GemmTables(const ReplayInput& input, const ReplayOptions& options, const std::vector<std::string>& accumulators)
-      : input_(input), options_(options), accumulators_(accumulators) {}
+  GemmTables(const ReplayInput& input, const ReplayOptions& options, const std::vector<GemmRequest>& requests)
+      : input_(input), options_(options), requests_(requests) {}
 
   void take(const GemmRecord& record) { records_.push_back(record); }
   void write_to(Results& results) const;
-  /// By product, recipe and unit, the medians over layers and steps, in %.
+  /// By product, K, recipe and unit: medians over layers and steps.
   Table summary() const;
 
  private:
   const ReplayInput& input_;
   const ReplayOptions& options_;
-  const std::vector<std::string>& accumulators_;
+  const std::vector<GemmRequest>& requests_;
   std::vector<GemmRecord> records_;
 };
 

@@ -5,7 +5,7 @@
 #include "cuda/cublaslt.hpp"
 #include "cuda/device.hpp"
 #include "sim/models.hpp"
-#include "src/dump_fit.hpp"
+#include "src/product_fit.hpp"
 #include "src/errors.hpp"
 #include "src/kernel_cases.hpp"
 
@@ -25,8 +25,8 @@ ScaledMatrix matrix(const std::vector<std::uint16_t>& codes, std::int64_t rows, 
   return {parse_format(format), rows, k, codes, block, scales};
 }
 
-Dump library_dump(const KernelCase& c, const std::vector<float>& d) {
-  Dump dump;
+RecordedProduct library_dump(const KernelCase& c, const std::vector<float>& d) {
+  RecordedProduct dump;
   dump.name = c.name, dump.where = c.name;
   dump.a_format = c.format_a, dump.b_format = c.format_b, dump.output = "f32";
   dump.shape = {1, static_cast<std::size_t>(c.m), static_cast<std::size_t>(c.n)}, dump.k = static_cast<std::size_t>(c.k);
@@ -38,7 +38,7 @@ Dump library_dump(const KernelCase& c, const std::vector<float>& d) {
 
 /// Prints what reproduces the library's words; whether anything does.
 bool probe_library(const char* name, const BlockShape& a, const BlockShape& b, bool fast) {
-  std::vector<Dump> dumps;
+  std::vector<RecordedProduct> dumps;
   try {
     for (const KernelCase& c : library_cases(a, b)) {
       const std::vector<std::uint16_t> left(c.a.begin(), c.a.end()), right(c.b.begin(), c.b.end());
@@ -51,17 +51,17 @@ bool probe_library(const char* name, const BlockShape& a, const BlockShape& b, b
     fmt::print("P13 {}, fast accumulation {}: not run: {}\n", name, fast ? "on" : "off", error.what());
     return true;  // nothing was learnt, and nothing is wrong
   }
-  std::vector<const Dump*> all;
-  for (const Dump& dump : dumps) all.push_back(&dump);
+  std::vector<const RecordedProduct*> all;
+  for (const RecordedProduct& dump : dumps) all.push_back(&dump);
   const bool scaled = dumps.front().block_scaled();
-  const DumpModel expected{"hopper_wgmma", find_model("hopper_wgmma", "e4m3", "e4m3").model,
+  const ProductModel expected{"hopper_wgmma", find_model("hopper_wgmma", "e4m3", "e4m3").model,
                            {fast && !scaled ? std::size_t{0} : 128, 0, scaled ? ScaleOrder::product : ScaleOrder::plain, false}};
-  const DumpFits found = models_that_fit(all, expected, false);
+  const ProductFits found = models_that_fit(all, expected, false);
   fmt::print("P13 {}, fast accumulation {}:", name, fast ? "on" : "off");
-  for (const DumpModel& fit : found.fits) fmt::print(" {};", fit.text());
+  for (const ProductModel& fit : found.fits) fmt::print(" {};", fit.text());
   if (found.fits.empty()) {
     fmt::print(" nothing of the table, {} of a sample of {} words differ with", found.sample_differ, found.sample);
-    for (const DumpModel& model : found.closest) fmt::print(" {};", model.text());
+    for (const ProductModel& model : found.closest) fmt::print(" {};", model.text());
   }
   fmt::print("\n");
   return !found.fits.empty();

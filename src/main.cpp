@@ -2,6 +2,7 @@
 
 #include <exception>
 #include <new>
+#include <system_error>
 
 #include "cuda/device.hpp"
 #include "sim/names.hpp"
@@ -54,6 +55,8 @@ int main(int argc, char** argv) {
     return report(Exit::io, error.what());
   } catch (const std::bad_alloc&) {
     return report(Exit::io, "out of memory; lower --max-mem or use fewer threads");
+  } catch (const std::system_error& error) {  // fmt's, where standard output cannot be written
+    return report(Exit::io, error.what());
   } catch (const std::invalid_argument& error) {
     return report(Exit::usage, error.what());
   } catch (const std::exception& error) {

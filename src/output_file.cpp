@@ -62,6 +62,7 @@ OutputFile::OutputFile(const std::string& target) : target_(resolved(target)) {
     descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (descriptor_ < 0 && errno != EEXIST) fail(target_, "create the output", errno);
   }
+  removed_on_signal_.emplace(temporary_);
 }
 
 OutputFile::~OutputFile() {
@@ -83,6 +84,7 @@ void OutputFile::commit() {
   if (fsync(descriptor_) != 0) fail(target_, "write the output", errno);
   if (close(std::exchange(descriptor_, -1)) != 0) fail(target_, "write the output", errno);
   if (rename(temporary_.c_str(), target_.c_str()) != 0) fail(target_, "write the output", errno);
+  removed_on_signal_.reset();
   committed_ = true;
   sync_folder(target_);
 }

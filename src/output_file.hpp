@@ -1,16 +1,19 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
+
+#include "src/interrupt.hpp"
 
 namespace fp8scope {
 
 /// A file that appears under its name whole or not at all.
 ///
 /// The content goes to a temporary file beside the target; commit() syncs it to the disk, renames
-/// it and syncs the folder. Without a commit the temporary file is removed and a file that stood
-/// there before is left as it was.
+/// it and syncs the folder. Without a commit, or after Ctrl-C, the temporary file is removed and a file
+/// that stood there before is left as it was.
 class OutputFile {
  public:
   /// Throws IoError if the target is not a regular file or its folder cannot be written.
@@ -29,6 +32,7 @@ class OutputFile {
 
  private:
   std::string target_, temporary_;
+  std::optional<RemovedOnSignal> removed_on_signal_;
   int descriptor_ = -1;
   bool committed_ = false;
 };

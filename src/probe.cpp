@@ -41,7 +41,7 @@ DotBatch floor_batch(const MatrixUnit& unit, std::size_t k) {
   return batch;
 }
 
-std::size_t mismatches(const Dump& dump, const DumpModel& model, std::size_t most) {
+std::size_t mismatches(const RecordedProduct& dump, const ProductModel& model, std::size_t most) {
   std::size_t differ = 0;
   for (std::size_t i = 0; i < dump.words() && differ <= most; ++i)
     differ += !same_word(dump, dump.d[i], recompute_word(dump, model, i), false);
@@ -49,20 +49,20 @@ std::size_t mismatches(const Dump& dump, const DumpModel& model, std::size_t mos
 }
 
 /// A dump's rows in an order in which a wrong model fails soon: every class in turn.
-std::vector<std::pair<std::size_t, std::size_t>> mixed_order(const std::vector<Dump>& words) {
+std::vector<std::pair<std::size_t, std::size_t>> mixed_order(const std::vector<RecordedProduct>& words) {
   std::vector<std::pair<std::size_t, std::size_t>> order;
   std::size_t longest = 0;
-  for (const Dump& dump : words) longest = std::max(longest, dump.words());
+  for (const RecordedProduct& dump : words) longest = std::max(longest, dump.words());
   for (std::size_t i = 0; i < longest; ++i)
     for (std::size_t d = 0; d < words.size(); ++d)
       if (i < words[d].words()) order.push_back({d, i});
   return order;
 }
 
-bool fits(const std::vector<Dump>& words, const std::vector<std::pair<std::size_t, std::size_t>>& order, const Model& model) {
-  const DumpModel m{"", model, {}};
+bool fits(const std::vector<RecordedProduct>& words, const std::vector<std::pair<std::size_t, std::size_t>>& order, const Model& model) {
+  const ProductModel m{"", model, {}};
   return std::ranges::all_of(order, [&](const auto& at) {
-    const Dump& dump = words[at.first];
+    const RecordedProduct& dump = words[at.first];
     return same_word(dump, dump.d[at.second], recompute_word(dump, m, at.second), false);
   });
 }
@@ -93,8 +93,8 @@ std::string join_names(const std::vector<std::string>& names) {
 
 }  // namespace
 
-std::vector<Dump> probe_words(MatrixUnit& unit, const ProbeOptions& options) {
-  std::vector<Dump> dumps;
+std::vector<RecordedProduct> probe_words(MatrixUnit& unit, const ProbeOptions& options) {
+  std::vector<RecordedProduct> dumps;
   const auto add = [&](const std::string& name, const DotBatch& batch) {
     if (batch.size() > 0) dumps.push_back(batch.dump(name, batch.run(unit)));
   };
@@ -104,7 +104,7 @@ std::vector<Dump> probe_words(MatrixUnit& unit, const ProbeOptions& options) {
   return dumps;
 }
 
-std::vector<RowScore> score_rows(const MatrixUnit& unit, const std::vector<Dump>& words) {
+std::vector<RowScore> score_rows(const MatrixUnit& unit, const std::vector<RecordedProduct>& words) {
   std::vector<const ModelRow*> rows;
   for (const ModelRow& row : model_rows())
     if (row.name != "custom" && row.output == unit.output && accepts(row, unit.a_format, unit.b_format) &&
@@ -113,13 +113,13 @@ std::vector<RowScore> score_rows(const MatrixUnit& unit, const std::vector<Dump>
   std::vector<RowScore> scores(rows.size());
   run_in_parallel(rows.size(), [&](std::size_t i) {
     scores[i].name = rows[i]->name;
-    for (const Dump& dump : words) scores[i].differ += mismatches(dump, {scores[i].name, rows[i]->model, {}}, dump.words());
+    for (const RecordedProduct& dump : words) scores[i].differ += mismatches(dump, {scores[i].name, rows[i]->model, {}}, dump.words());
   });
   std::ranges::stable_sort(scores, {}, &RowScore::differ);
   return scores;
 }
 
-std::vector<Model> search_models(const MatrixUnit& unit, const std::vector<Dump>& words) {
+std::vector<Model> search_models(const MatrixUnit& unit, const std::vector<RecordedProduct>& words) {
   const auto order = mixed_order(words);
   const std::vector<Model> grid = search_grid(unit);
   std::vector<std::uint8_t> good(grid.size());
@@ -164,8 +164,8 @@ ProbeReport probe_unit(MatrixUnit& unit, const ProbeOptions& options) {
     return report;
   }
   for (Reading& r : read_probes(unit)) report.readings.push_back(std::move(r));
-  const std::vector<Dump> words = probe_words(unit, options);
-  for (const Dump& dump : words) report.words += dump.words();
+  const std::vector<RecordedProduct> words = probe_words(unit, options);
+  for (const RecordedProduct& dump : words) report.words += dump.words();
   report.rows = score_rows(unit, words);
   for (const RowScore& row : report.rows)
     if (row.differ == 0) report.same.push_back(row.name);

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "sim/matrix_unit.hpp"
-#include "src/dump.hpp"
+#include "src/recorded_product.hpp"
 
 namespace fp8scope {
 
@@ -43,14 +43,14 @@ struct ProbeOptions {
 ProbeReport probe_unit(MatrixUnit& unit, const ProbeOptions& options = {});
 
 /// The words of every probe and input class that a report rests on.
-std::vector<Dump> probe_words(MatrixUnit& unit, const ProbeOptions& options);
+std::vector<RecordedProduct> probe_words(MatrixUnit& unit, const ProbeOptions& options);
 
 /// The rows of the table that have the formats of a unit, with their mismatches.
-std::vector<RowScore> score_rows(const MatrixUnit& unit, const std::vector<Dump>& words);
+std::vector<RowScore> score_rows(const MatrixUnit& unit, const std::vector<RecordedProduct>& words);
 
 /// The aligned models that reproduce every word, of all fraction bits, step lengths, results, roundings,
 /// cuts and places of C; numbers that do not show are those nearest to the table's.
-std::vector<Model> search_models(const MatrixUnit& unit, const std::vector<Dump>& words);
+std::vector<Model> search_models(const MatrixUnit& unit, const std::vector<RecordedProduct>& words);
 
 /// P1 to P11, each by vectors made for it.
 std::vector<Reading> read_probes(MatrixUnit& unit);

@@ -67,8 +67,8 @@ std::vector<std::uint32_t> DotBatch::run(MatrixUnit& unit, bool discard_c, bool 
   return d;
 }
 
-Dump DotBatch::dump(const std::string& name, std::vector<std::uint32_t> d) const {
-  Dump dump;
+RecordedProduct DotBatch::dump(const std::string& name, std::vector<std::uint32_t> d) const {
+  RecordedProduct dump;
   dump.name = name, dump.where = name;
   dump.a_format = a_format_, dump.b_format = b_format_, dump.output = output_;
   dump.shape = {size(), 1, 1}, dump.k = k_;

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "sim/matrix_unit.hpp"
-#include "src/dump.hpp"
+#include "src/recorded_product.hpp"
 
 namespace fp8scope {
 
@@ -24,7 +24,7 @@ class DotBatch {
   /// d of every product, computed by the unit, as many of them as fit on the diagonal of a tile.
   std::vector<std::uint32_t> run(MatrixUnit& unit, bool discard_c = false, bool reload_c = false) const;
   /// The same as recorded words.
-  Dump dump(const std::string& name, std::vector<std::uint32_t> d) const;
+  RecordedProduct dump(const std::string& name, std::vector<std::uint32_t> d) const;
 
  private:
   std::string a_format_, b_format_, output_;

@@ -40,7 +40,6 @@ struct ReplayOptions {
   bool requantise = false;             ///< products that contract rows cast the earlier cast, not the source
   std::uint64_t max_memory = 1u << 30; ///< bytes of tensors held at a time
   int threads = 1;
-  Multiply multiply = {};              ///< what computes the products; empty: this CPU
   cuda::Engine* engine = nullptr;      ///< what measures the casts; nullptr: this CPU. The results are the same
   std::optional<TileRequest> tiles;    ///< also measure tiles
 };

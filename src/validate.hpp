@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "src/dump_fit.hpp"
+#include "src/product_fit.hpp"
 #include "src/options.hpp"
 
 namespace fp8scope {
@@ -14,13 +14,13 @@ struct Verdict {
 };
 
 /// Compares and prints the first words that differ.
-Verdict compare_and_print(const Dump& dump, const DumpModel& model, bool nan_bits);
+Verdict compare_and_print(const RecordedProduct& dump, const ProductModel& model, bool nan_bits);
 
 /// Prints how far the words are apart.
 void print_ulps(const Verdict& verdict);
 
 /// Prints which models and schedules would give no mismatch, and what that says about the kernel.
-void print_fits(const std::vector<const Dump*>& dumps, const DumpModel& expected, bool nan_bits);
+void print_fits(const std::vector<const RecordedProduct*>& dumps, const ProductModel& expected, bool nan_bits);
 
 /// --model, --promote and --order as asked for, with these defaults.
 /// Throws UsageError, or what parse_model() throws.

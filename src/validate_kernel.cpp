@@ -60,8 +60,8 @@ KernelCaseRequest request_of(const Options& options) {
 }
 
 /// The kernel's words, to be judged like any recorded ones.
-Dump dump_of(const KernelCase& c, std::vector<std::uint32_t> d) {
-  Dump dump;
+RecordedProduct dump_of(const KernelCase& c, std::vector<std::uint32_t> d) {
+  RecordedProduct dump;
   dump.name = c.name, dump.where = c.name;
   dump.a_format = c.format_a, dump.b_format = c.format_b, dump.output = c.output;
   dump.shape = {1, static_cast<std::size_t>(c.m), static_cast<std::size_t>(c.n)};
@@ -81,8 +81,8 @@ std::size_t different(const std::vector<std::uint32_t>& a, const std::vector<std
 }
 
 /// What the kernel should do.
-DumpModel expected_model(const Options& options, const KernelCaseRequest& request) {
-  DumpModel expected;
+ProductModel expected_model(const Options& options, const KernelCaseRequest& request) {
+  ProductModel expected;
   const std::string text = options.text_or("model", "hopper_wgmma");
   expected.name = text;
   expected.model = parse_model(text, request.format_a, request.format_b);
@@ -102,14 +102,14 @@ DumpModel expected_model(const Options& options, const KernelCaseRequest& reques
 int validate_kernel(const Options& options) {
   const KernelName kernel = parse_kernel_name(options.required("kernel"));
   const KernelCaseRequest request = request_of(options);
-  const DumpModel expected = expected_model(options, request);
+  const ProductModel expected = expected_model(options, request);
   const bool nan_bits = options.has("nan-bits");
   const std::vector<KernelCase> cases = kernel_cases(request);
   const auto seconds = static_cast<unsigned>(std::clamp<std::uint64_t>(options.number_or("time-limit", 60), 1, 86400));
   const std::vector<KernelResult> results = run_kernel(kernel, cases, seconds);
 
   fmt::print("{}:{} against {}\n", kernel.library, kernel.symbol, expected.text());
-  std::vector<Dump> dumps;
+  std::vector<RecordedProduct> dumps;
   std::size_t words = 0, differ = 0, unstable = 0, unwritten = 0;
   for (std::size_t i = 0; i < cases.size(); ++i) {
     const KernelCase& c = cases[i];
@@ -131,8 +131,8 @@ int validate_kernel(const Options& options) {
   }
   if (dumps.empty()) throw SkippedError(fmt::format("{}:{}: skipped: the kernel supports none of the cases", kernel.library, kernel.symbol));
   if (differ > 0 && unstable == 0) {
-    std::vector<const Dump*> all;
-    for (const Dump& dump : dumps) all.push_back(&dump);
+    std::vector<const RecordedProduct*> all;
+    for (const RecordedProduct& dump : dumps) all.push_back(&dump);
     print_fits(all, expected, nan_bits);
   }
   fmt::print("{} case(s), {} words, {} differ\n", dumps.size(), words, differ);

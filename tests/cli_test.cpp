@@ -8,6 +8,7 @@
 
 #include "sim/simd/isa.hpp"
 #include "src/array.hpp"
+#include "src/hdf5.hpp"
 #include "src/npy.hpp"
 #include "src/sha256.hpp"
 #include "tests/process.hpp"
@@ -61,11 +62,40 @@ TEST(CommandLine, AnswersAMissingFileWithExitCode4) {
   expect_one_line(fp8scope("cast /no/such/file.npy -f e4m3 -o /tmp/never.h5"), 4, "/no/such/file.npy");
 }
 
-TEST(RecipesCommand, PrintsTheTableThatStandsInTheReadme) {
-  const Outcome outcome = fp8scope("recipes --md");
-  EXPECT_EQ(outcome.code, 0);
-  EXPECT_NE(read_file(FP8SCOPE_SOURCE "/README.md").find(outcome.out), std::string::npos)
-      << "put this into README.md:\n" << outcome.out;
+TEST(CommandLine, AnswersAFullDiskBehindStandardOutputWithExitCode4) {
+  const Outcome full = run_command(program + " formats >/dev/full");
+  EXPECT_EQ(full.code, 4);
+  EXPECT_EQ(std::ranges::count(full.err, '\n'), 1) << full.err;
+}
+
+TEST(CommandLine, RemovesWhatItHasHalfWrittenWhenInterrupted) {
+  const Folder folder;
+  const std::int64_t rows = 16384, cols = 1024;  // a second or more of work on any machine
+  write_floats(folder / "x.npy", {rows, cols}, std::vector<float>(static_cast<std::size_t>(rows * cols), 1.0f));
+  std::ofstream(folder / "out.h5") << "old";
+  const std::string python =
+      "/usr/bin/python3 -c \"import glob, os, signal, subprocess, sys, time\n"
+      "p = subprocess.Popen(sys.argv[1:])\n"
+      "while p.poll() is None and not glob.glob('" + (folder / ".out.h5*") + "'): time.sleep(0.001)\n"
+      "p.send_signal(signal.SIGINT)\n"
+      "sys.exit(p.wait())\" ";
+  const Outcome outcome = run_command(python + program + " cast " + (folder / "x.npy") + " -f e4m3 --isa scalar -j 1 --max-mem 1MiB -o " + (folder / "out.h5"));
+  EXPECT_EQ(outcome.code, 130) << outcome.err;
+  EXPECT_EQ(outcome.err, "fp8scope: interrupted; no output was written\n");
+  EXPECT_EQ(read_file(folder / "out.h5"), "old");
+  EXPECT_EQ(folder.files(), 2u);
+}
+
+TEST(RecipesCommand, PrintsTheRowsTheKeysARecordAndTheDocs) {
+  const Outcome all = fp8scope("recipes");
+  EXPECT_EQ(all.code, 0);
+  for (const char* word : {"te_delayed", "te_nvfp4", "torchao_mx", "golden", "paper"})
+    EXPECT_NE(all.out.find(word), std::string::npos) << word;
+  EXPECT_NE(fp8scope("recipes --keys").out.find("scale.pow2"), std::string::npos);
+  EXPECT_NE(fp8scope("recipes dsv3:scales=ue8m0").out.find("128x128"), std::string::npos);
+  EXPECT_NE(fp8scope("recipes dsv3 --toml").out.find("rule = \"quotient\""), std::string::npos);
+  EXPECT_EQ(fp8scope("recipes --docs").out, read_file(FP8SCOPE_SOURCE "/notebooks-data/docs/recipes.md"));
+  EXPECT_EQ(fp8scope("recipes --toml").code, 2);
 }
 
 TEST(ReplayCommand, PrintsATableWithTheRecipesAsRows) {
@@ -152,10 +182,39 @@ TEST(GemmCommand, SplitsTheErrorAndRefusesShapesThatDoNotFit) {
   for (const char* word : {"total", "from_a", "from_b", "from_accumulator", "from_output", "p99.9", "bias"})
     EXPECT_NE(outcome.out.find(word), std::string::npos) << word;
   EXPECT_EQ(open_array(out)->shape(), (std::vector<std::int64_t>{32, 32}));
+  const Outcome tf32 = fp8scope("gemm " + a + " " + a + " -r none -f tf32 --accumulator ampere_mma -o " + out);
+  ASSERT_EQ(tf32.code, 0) << tf32.err;
+  std::vector<float> products(32 * 32);
+  open_array(out)->read_rows(0, 32, products.data());
+  for (int i = 0; i < 32; ++i) {
+    double exact = 0.0;
+    for (int k = 0; k < 256; ++k) exact += static_cast<double>(x[i * 256 + k]) * x[k];
+    EXPECT_NEAR(products[i * 32], exact, 0.02);  // 256 products to 11 bits
+    if (i == 0) { EXPECT_NE(products[0], static_cast<float>(exact)); }
+  }
   expect_one_line(fp8scope("gemm " + a + " " + b), 3, "the contracted dimensions differ");
   expect_one_line(fp8scope("gemm " + a + " " + a + " --accumulator hopper"), 2, "hopper");
   expect_one_line(fp8scope("gemm " + a + " " + a + " --promote 100"), 2, "multiple of the unit's step");
+  expect_one_line(fp8scope("gemm " + a + " " + a + " --split-k 0"), 2, "--split-k");
+  write_floats(folder / "nan.npy", {1, 256}, std::vector<float>(256, std::nanf("")));
+  expect_one_line(fp8scope("gemm " + a + " " + (folder / "nan.npy")), 3, "holds no finite number");
   expect_one_line(fp8scope("gemm " + a + " " + a + " --order deepgem"), 2, "did you mean 'deepgemm'?");
+}
+
+TEST(ReplayCommand, MeasuresProductsForEveryPromotionAskedFor) {
+  const Folder folder;
+  const std::string out = folder / "r.h5", how = "replay " + trace + " -r te_current ";
+  const Outcome outcome = fp8scope(how + "-a hopper_wgmma --promote none,32 --output-format bfloat16 -o " + out);
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  for (const char* word : {"from_output %", "p99 %", "bias %", "none", "1536"})
+    EXPECT_NE(outcome.out.find(word), std::string::npos) << word;
+  const auto table = nlohmann::json::parse(fp8scope("export " + out + " -t gemm -f json").out);
+  ASSERT_EQ(table.at("rows").size(), 2u * 120);
+  for (const auto& row : table.at("rows")) EXPECT_GT(row.at("from_output").get<double>(), 1e-4);
+  expect_one_line(fp8scope(how + "--promote 32"), 2, "it needs --accumulator");
+  expect_one_line(fp8scope(how + "-a hopper_wgma"), 2, "did you mean 'hopper_wgmma'?");
+  expect_one_line(fp8scope(how + "-a hopper_wgmma --promote 100"), 2, "multiple of the unit's step");
+  expect_one_line(fp8scope(how + "-a hopper_wgmma:g=1"), 2, "unknown model option 'g'");
 }
 
 TEST(ReplayCommand, LosesNothingWhenTheOutputCannotBeWritten) {
@@ -203,6 +262,44 @@ TEST(CastCommand, WritesCodesScalesAndValuesOfTheInputsShape) {
   values->read_rows(0, 6, value.data());
   for (std::size_t i = 0; i < x.size(); ++i) EXPECT_EQ(value[i], code[i] * scale[i / 128]) << i;
   for (std::size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(value[i], x[i], 0.0625 * std::fabs(x[i]) + 1e-3) << i;
+}
+
+TEST(CastCommand, TakesThePoliciesOfNanInfinityAndScales) {
+  const Folder folder;
+  const float nan = std::nanf(""), inf = HUGE_VALF;
+  write_floats(folder / "x.npy", {6}, {nan, -nan, inf, -inf, -0.0f, -1.0f});
+  const auto codes = [&](const std::string& how) {
+    const std::string out = folder / "out.h5";
+    const Outcome outcome = fp8scope("cast " + (folder / "x.npy") + " " + how + " -o " + out);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    const auto root = h5::open_file(out);
+    return root.dataset("codes").values<std::uint64_t>();
+  };
+  using Codes = std::vector<std::uint64_t>;
+  EXPECT_EQ(codes("-f e4m3"), (Codes{0x7f, 0x7f, 0x7e, 0xfe, 0x80, 0xb8}));
+  EXPECT_EQ(codes("-f e4m3 --policy ml_dtypes"), (Codes{0x7f, 0xff, 0x7f, 0xff, 0x80, 0xb8}));
+  EXPECT_EQ(codes("-f e5m2 --policy inf=special,nan=quiet_signed"), (Codes{0x7e, 0xfe, 0x7c, 0xfc, 0x80, 0xbc}));
+  EXPECT_EQ(codes("-f e2m1 --policy no_nan=sign_bit_flip"), (Codes{0x8, 0x0, 0x7, 0xf, 0x8, 0xa}));
+  EXPECT_EQ(codes("-f e8m0 --policy negative_scale=lowest,zero_scale=nan"), (Codes{0xff, 0xff, 0xfe, 0x00, 0xff, 0x00}));
+  expect_one_line(fp8scope("cast " + (folder / "x.npy") + " -f e4m3 --policy nan=none -o x.h5"), 2, "all_ones_signed");
+  expect_one_line(fp8scope("cast " + (folder / "x.npy") + " -f e4m3 --policy infinity=max -o x.h5"), 2, "known: inf");
+}
+
+TEST(CastCommand, WritesTheSameBytesForAnyThreadsAndMemory) {
+  const Folder folder;
+  std::vector<float> x(300 * 256);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i * i % 1009));
+  write_floats(folder / "x.npy", {300, 256}, x);
+  const auto hash = [&](const std::string& how) {
+    const Outcome outcome = fp8scope("cast " + (folder / "x.npy") + " -r te_block --role weight --rounding stochastic " + how + " -o " + (folder / "out.h5"));
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return sha256_of_file(folder / "out.h5");
+  };
+  const std::string expected = hash("-j 1");
+  EXPECT_EQ(hash("-j 4"), expected);
+  EXPECT_EQ(hash("-j 2 --max-mem 1KiB"), expected);
+  EXPECT_NE(hash("--seed 1"), expected);
+  expect_one_line(fp8scope("cast " + (folder / "x.npy") + " -f e4m3 -j -1 -o x.h5"), 2, "--threads");
 }
 
 TEST(CastCommand, RefusesBadArraysInOneLineAndWritesNothing) {

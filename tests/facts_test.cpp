@@ -118,6 +118,44 @@ TEST(Facts, AnInfinityFreezesADelayedScale) {
   for (std::size_t s = 2; s < scale_long.size(); ++s) EXPECT_EQ(scale_long[s], scale_long[2]);
 }
 
+TEST(Facts, TorchaosRemovedDelayedScalingSaturatesTheTensorAfterAWindowOfZeros) {
+  Fixture f;
+  f.steps = {0, 1, 2, 3, 4, 5};
+  f.add("L0", "x", 8, 16, 1);
+  for (std::size_t s = 0; s < 6; ++s) std::ranges::fill(f.of_step(0, s), s == 4 ? 2.0f : 0.0f);
+  ReplayOptions options;
+  options.recipes = {"torchao_delayed:history_len=4"};
+  std::vector<float> scale;
+  std::vector<std::uint64_t> clipped;
+  replay(f.input(), options, [&](const ReplayItem& item) {
+    scale.push_back(1.0f / item.results[0].scale_inv_max);
+    clipped.push_back(item.results[0].sums.clipped);
+  });
+  EXPECT_NEAR(scale[4] / 4.48e14, 1.0, 1e-6);
+  EXPECT_EQ(clipped[4], 128u);  // every element
+  EXPECT_EQ(scale[5], 224.0f);
+}
+
+TEST(Facts, LibrariesThatAgreeAgree) {
+  FP8SCOPE_OPEN_GOLDEN(golden, "scaling.h5");
+  const struct {
+    const char *first, *second;
+  } pairs[] = {
+      {"te_mxfp8", "torchao_mx:scale=rceil"},                          // on finite data
+      {"torchao_mx", "microxcaling:element.rounding=nearest-even"},    // floor
+      {"te_nvfp4:sr=off", "torchao_nvfp4_training:sr=off"},
+  };
+  for (const auto& [first, second] : pairs)
+    for (const char* input : {"act_bf16", "grad_bf16"})
+      diff_recipes(trace_of(golden, input, "x").input(), first, second, {}, [&](const RecipeDiff& d) {
+        EXPECT_EQ(d.scales.differ + d.codes.differ + d.values, 0u) << first << " " << second << " " << input;
+      });
+  CodeDiff away;
+  diff_recipes(trace_of(golden, "act_bf16", "x").input(), "torchao_mx", "microxcaling", {},
+               [&](const RecipeDiff& d) { away.merge(d.codes); });
+  EXPECT_GT(away.differ, 0u);  // microxcaling rounds ties away
+}
+
 TEST(Facts, DeepGemmsFirstReleaseDiffersInOneCodeOfAThousand) {
   FP8SCOPE_OPEN_GOLDEN(golden, "scaling.h5");
   CodeDiff codes;

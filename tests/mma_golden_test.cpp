@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "sim/models.hpp"
-#include "src/dump.hpp"
+#include "src/dump_model.hpp"
 #include "tests/golden.hpp"
 
 namespace fp8scope {
@@ -12,7 +12,7 @@ namespace {
 /// says that they were made by the host that ran the reference.
 std::size_t mismatches(const Dump& dump, const Model& model, const std::vector<std::uint32_t>& want,
                        bool any_nan = false) {
-  const auto got = recompute(dump, {"", model, 0});
+  const auto got = recompute(dump, {"", model});
   std::size_t differ = 0;
   for (std::size_t i = 0; i < want.size(); ++i) differ += same_word(dump, want[i], got[i], !any_nan) ? 0 : 1;
   return differ;

@@ -22,7 +22,7 @@ std::size_t apart(const MatrixUnit& unit, const Model& a, const Model& b) {
   std::size_t differ = 0;
   for (const InputClass& c : input_classes()) {
     const DotBatch batch = random_batch(unit, c.name, 2 * unit.k, 2000, 990 + static_cast<std::uint64_t>(c.name[0]));
-    const Dump dump = batch.dump(c.name, std::vector<std::uint32_t>(batch.size()));
+    const RecordedProduct dump = batch.dump(c.name, std::vector<std::uint32_t>(batch.size()));
     const auto x = recompute(dump, {"", a, {}}), y = recompute(dump, {"", b, {}});
     for (std::size_t i = 0; i < x.size(); ++i) differ += !same_word(dump, x[i], y[i], false);
   }

@@ -12,6 +12,7 @@
 
 #include "sim/quantize.hpp"
 #include "sim/simd/isa.hpp"
+#include "sim/tensor_cast.hpp"
 #include "src/errors.hpp"
 #include "src/gemm_replay.hpp"
 #include "src/stable_log.hpp"
@@ -135,6 +136,86 @@ TEST(Replay, EqualsTheScalarReferenceForEveryOnlineRecipeInBothDirections) {
   EXPECT_EQ(compared, 3 * 3 * 2 * 8);
 }
 
+/// Layers whose sides are multiples of 16, with what is hard about them.
+Fixture sixteens() {
+  Fixture f;
+  f.add("L0", "x", 224, 160, 1);
+  f.add("L0", "w", 128, 160, 2);
+  f.add("L0", "dy", 64, 128, 3);
+  f.of_step(0, 1)[1000] = std::numeric_limits<float>::quiet_NaN();
+  f.of_step(1, 0)[5] = 3000.0f;
+  return f;
+}
+
+const std::vector<std::string> second_kinds{
+    "te_nvfp4:sr=off", "te_nvfp4", "te_nvfp4:row_scaled=on", "te_nvfp4:4over6=mse:weights=1d", "te_nvfp4:rht=off:4over6=mae",
+    "torchao_nvfp4", "torchao_nvfp4:levels=1", "moss", "coat", "vllm_group", "dsv3_infer:scales=ue8m0", "microxcaling",
+    "microxcaling:round=floor:format=int8", "deepgemm_fp4", "tilekernels_e5m6", "tilekernels_e5m6:e5m6=rne",
+    "torchao_rowwise_with_gw_hp", "torchao_mx:scale=even:format=e2m3", "sglang_group:scales=row_ue8m0", "unit_scaling_library",
+    "te_current:hadamard.size=16", "dsv3:element.rounding=toward-zero", "dsv3:element.rounding=nearest-away"};
+
+TEST(Replay, EqualsTheWholeTensorCastOfEveryKindOfRecipeForEveryProduct) {
+  Fixture f = sixteens();
+  ReplayOptions options;
+  options.recipes = second_kinds;
+  options.gemms = "all";
+  int compared = 0;
+  replay(f.input(), options, [&](const ReplayItem& item) {
+    const TensorInfo& info = f.tensors[item.tensor];
+    const auto* role = std::ranges::find(roles, info.operand, &NamedRole::operand);
+    for (std::size_t i = 0; i < item.casts.size(); ++i) {
+      const ReplayCast& cast = item.casts[i];
+      const auto* gemm = std::ranges::find(gemm_uses, cast.gemm, &NamedGemm::name);
+      const auto recipe = make_recipe(options.recipes[cast.recipe], {role->role, bf16, gemm->gemm});
+      const bool turned = std::ranges::find(info.gemms, cast.gemm, &GemmUse::gemm)->axis == 1;
+      const auto* rule = recipe->block_rule();
+      if (!rule) continue;
+      const std::span x = f.of_step(item.tensor, item.step);
+      const BlockGrid grid(info.rows, info.cols, cast.block);
+      const TensorCodes codes = cast_tensor(recipe->plan(), *rule, grid, turned, x);
+      const std::vector<float> y = tensor_values(recipe->plan(), grid, codes);
+      long double noise = 0;
+      std::uint64_t lost = 0, underflow = 0;
+      for (std::size_t e = 0; e < x.size(); ++e) {
+        if (!is_finite(codes.x[e])) continue;
+        if (!is_finite(y[e])) {
+          ++lost;
+          continue;
+        }
+        const float d = codes.x[e] - y[e];
+        noise += static_cast<long double>(d) * d;
+        underflow += codes.x[e] != 0.0f && decode(cast.plan.format, codes.codes[e]) == 0.0f;
+      }
+      const CastResult& got = item.results[i];
+      const std::string where = info.name() + " " + options.recipes[cast.recipe] + " " + cast.gemm;
+      if (noise > 0) {
+        EXPECT_NEAR(got.sums.noise() / static_cast<double>(noise), 1.0, 1e-9) << where;
+      }
+      EXPECT_EQ(got.sums.lost, lost) << where;
+      EXPECT_EQ(got.sums.underflow, underflow) << where;
+      ++compared;
+    }
+  });
+  EXPECT_GE(compared, 3 * 3 * 2 * 22);
+}
+
+TEST(Replay, GivesTheSameBitsOfEveryKindOfRecipeForAnyThreadsInstructionsAndMemory) {
+  const Fixture f = sixteens();
+  ReplayOptions options;
+  options.recipes = second_kinds;
+  options.gemms = "all";
+  const std::vector<double> expected = everything(f.input(), options);
+  for (const Isa target : {Isa::scalar, Isa::automatic}) {
+    set_isa(target);
+    for (const std::uint64_t memory : {std::uint64_t{1} << 30, std::uint64_t{250000}}) {
+      options.threads = 2;
+      options.max_memory = memory;
+      EXPECT_TRUE(same_doubles(expected, everything(f.input(), options))) << isa_name(target) << " " << memory;
+    }
+  }
+  set_isa(Isa::automatic);
+}
+
 TEST(Replay, StepsDelayedRecipesThroughTheUnrecordedPast) {
   Fixture f;
   f.add("L0", "x", 16, 16, 1);
@@ -222,11 +303,12 @@ std::map<std::string, std::vector<GemmError>> products_of(const Fixture& f, cons
   options.requantise = requantise;
   options.threads = 2;
   std::map<std::string, std::vector<GemmError>> errors;
-  replay_gemms(f.input(), options, {unit}, [&](const GemmRecord& r) {
+  const auto left_out = replay_gemms(f.input(), options, {{.accumulator = unit}}, [&](const GemmRecord& r) {
     errors[r.gemm].push_back(r.error);
     EXPECT_EQ(r.k, r.gemm == "fprop" ? 128 : 256);
     EXPECT_EQ(r.promote, 128);
   });
+  EXPECT_TRUE(left_out.empty());
   return errors;
 }
 
@@ -255,6 +337,29 @@ TEST(ReplayGemms, AWiderUnitOwnsLess) {
   const auto owned = [](const auto& errors) { return errors.at("fprop")[0].from_accumulator; };
   EXPECT_GT(owned(hopper), 100 * owned(blackwell));
   EXPECT_LT(owned(exact), 1e-6);
+}
+
+TEST(ReplayGemms, FollowTheRequestAndSayWhatTheyLeaveOut) {
+  const Fixture f = layer();
+  ReplayOptions options;
+  options.recipes = {"dsv3", "mxfp8"};
+  const std::vector<GemmRequest> requests{{.accumulator = "hopper_wgmma", .promote = "32"},
+                                          {.accumulator = "hopper_wgmma", .promote = "128"},
+                                          {.accumulator = "hopper_wgmma", .promote = "32", .bf16_output = true},
+                                          {.accumulator = "blackwell_mxfp8"}};
+  std::map<std::pair<std::size_t, std::size_t>, GemmError> fprop;
+  const auto left_out = replay_gemms(f.input(), options, requests, [&](const GemmRecord& r) {
+    if (r.gemm == "fprop") fprop[{r.recipe, r.request}] = r.error;
+  });
+  EXPECT_LT((fprop[{0, 0}].from_accumulator), (fprop[{0, 1}].from_accumulator));
+  EXPECT_EQ((fprop[{0, 0}].from_output), 0.0);
+  EXPECT_GT((fprop[{0, 2}].from_output), 1e-3);
+  EXPECT_LT((fprop[{0, 2}].from_output), 1.0 / 256);
+  ASSERT_EQ(left_out.size(), 2u);
+  EXPECT_NE(left_out[0].reason.find("E8M0 scales of blocks of 32"), std::string::npos) << left_out[0].reason;
+  EXPECT_NE(left_out[1].reason.find("must not change within N_C"), std::string::npos) << left_out[1].reason;
+  EXPECT_EQ(fprop.count({0, 3}), 0u);
+  EXPECT_EQ(fprop.count({1, 3}), 1u);
 }
 
 TEST(ReplayGemms, RequantisingFreeScalesLosesMoreThanCastingTheSourceButOnlyInWgrad) {

@@ -104,6 +104,21 @@ TEST(ScaledGemm, PromotionOrdersDifferInBitsAndOneStepOfTheIntervalMatters) {
   EXPECT_FALSE(same_bits(deepgemm, run(a, b, hopper(64, ScaleOrder::product))));
 }
 
+TEST(ScaledGemm, OneStepOfTheIntervalOrAnotherSplitOfKGivesOtherBits) {
+  const Matrix a = random_matrix(3, e4m3, 40, 1024, {}, Content::normal), b = random_matrix(4, e4m3, 200, 1024, {}, Content::normal);
+  ScaledGemmOptions options = hopper(128, ScaleOrder::plain);
+  const auto want = run(a, b, options);
+  EXPECT_FALSE(same_bits(want, run(a, b, hopper(96, ScaleOrder::plain))));
+  EXPECT_FALSE(same_bits(want, run(a, b, hopper(160, ScaleOrder::plain))));
+  options.promote = 0;  // promoted sums of 14 bits are added without error, in whatever order
+  const auto whole = run(a, b, options);
+  options.split_k = 2;
+  const auto halves = run(a, b, options);
+  EXPECT_FALSE(same_bits(whole, halves));
+  options.split_k = 3;
+  EXPECT_FALSE(same_bits(halves, run(a, b, options)));
+}
+
 TEST(ScaledGemm, PromotesByTheRuleWrittenOut) {
   const Matrix a = random_matrix(5, e4m3, 3, 256, {1, 128}, Content::normal);
   const Matrix b = random_matrix(6, e4m3, 2, 256, {128, 128}, Content::normal);

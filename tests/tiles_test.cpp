@@ -8,8 +8,10 @@
 #include <map>
 
 #include "sim/amax.hpp"
+#include "sim/names.hpp"
 #include "sim/quantize.hpp"
 #include "sim/simd/isa.hpp"
+#include "sim/tensor_cast.hpp"
 #include "src/errors.hpp"
 #include "src/stable_log.hpp"
 #include "tests/replay_fixture.hpp"
@@ -291,6 +293,46 @@ TEST_F(Tiles, ADelayedScaleSaysHowLongItIsFrozen) {
   replay(f.input(), options, [&](const ReplayItem& item) { frozen.push_back(item.results[0].frozen); });
   // The infinity of step 1 blocks the updates of steps 1 to 4: the casts of 2 to 5 see them.
   EXPECT_EQ(frozen, (std::vector<std::int64_t>{0, 0, 1, 2, 3, 4, 0, 0}));
+}
+
+TEST_F(Tiles, HoldTheScalesAndLossesOfThePlainCastForRecipesOfTwoLevelsTransformsAndChoices) {
+  Fixture f;
+  f.steps = {1};
+  f.add("L0", "x", 64, 128, 1);
+  f.add("L0", "dy", 32, 64, 2);
+  ReplayOptions options;
+  options.recipes = {"te_nvfp4:sr=off", "te_nvfp4:4over6=mse:sr=off", "te_nvfp4:row_scaled=on:sr=off", "torchao_nvfp4",
+                     "te_mxfp8", "dsv3_infer", "coat", "moss", "microxcaling", "torchao_rowwise"};
+  options.gemms = "all";
+  options.tiles.emplace();
+  int compared = 0;
+  replay(f.input(), options, [&](const ReplayItem& item) {
+    const TensorInfo& info = f.tensors[item.tensor];
+    for (std::size_t i = 0; i < item.casts.size(); ++i) {
+      const ReplayCast& cast = item.casts[i];
+      const Role role = info.operand == "x" ? Role::activation : Role::gradient;
+      const auto recipe = make_recipe(options.recipes[cast.recipe], {role, bf16, by_name(gemm_uses, cast.gemm, "gemm").gemm});
+      const BlockGrid grid(info.rows, info.cols, cast.block);
+      const bool turned = cast.gemm == info.gemms[1].gemm;
+      const TensorCodes made = cast_tensor(cast.plan, *recipe->block_rule(), grid, turned, f.of_step(item.tensor, item.step));
+      const std::string where = options.recipes[cast.recipe] + " " + info.name() + " " + cast.gemm;
+      std::vector<std::uint64_t> underflow(grid.blocks());
+      for (std::int64_t r = 0; r < grid.rows; ++r)
+        for (std::int64_t c = 0; c < grid.cols; ++c) {
+          const std::int64_t e = grid.element(r, c);
+          underflow[grid.block(r, c)] += made.x[e] != 0.0f && decode(cast.plan.format, made.codes[e]) == 0.0f;
+        }
+      std::size_t b = 0;
+      item.tiles[i].tiles.for_each([&](const TileRow& t) {
+        EXPECT_EQ(t.stored, made.stored[b]) << where << " tile " << b;
+        EXPECT_EQ(float_bits(t.scales.scale_inv), float_bits(made.scales[b].scale_inv)) << where << " tile " << b;
+        EXPECT_EQ(t.underflow, underflow[b]) << where << " tile " << b;
+        ++b, ++compared;
+      });
+      EXPECT_EQ(b, made.scales.size()) << where;
+    }
+  });
+  EXPECT_GT(compared, 5000);
 }
 
 TEST_F(Tiles, AChoiceThatIsNoneIsRefused) {

@@ -66,6 +66,7 @@ void HistoryRecipe::remember(float amax) {
   std::shift_right(window_.begin(), window_.end(), 1);
   window_[0] = {amax, step};
   const Entry entry = chosen();
+  frozen_ = is_finite(entry.amax) && entry.amax > 0.0f ? 0 : frozen_ + 1;
   update(entry.amax, entry.step);
   ++steps_;
 }

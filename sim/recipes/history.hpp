@@ -27,6 +27,7 @@ class HistoryRecipe final : public Recipe {
   void step(std::span<const float> amax, std::span<Scales> scales) override;
   std::int64_t amax_age() const override;
   float amax_in_use() const override { return in_use_; }
+  std::int64_t frozen_steps() const override { return frozen_; }
 
   /// Multiplier of the next step.
   float scale() const { return scale_; }
@@ -51,6 +52,7 @@ class HistoryRecipe final : public Recipe {
   float in_use_ = 0.0f;
   std::int64_t made_ = -1;
   std::int64_t steps_ = 0;
+  std::int64_t frozen_ = 0;
   std::int64_t counted_ = 0;   ///< msamp: finite steps in a row
 };
 

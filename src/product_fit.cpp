@@ -1,4 +1,4 @@
-#include "src/dump_fit.hpp"
+#include "src/product_fit.hpp"
 
 #include <fmt/format.h>
 
@@ -26,14 +26,14 @@ std::vector<std::size_t> intervals(const Model& model, std::size_t k) {
 }
 
 /// Whether no chunk of n products lies in two blocks of scales.
-bool fills_blocks(const Dump& dump, std::size_t n) {
-  const auto whole = [n](const DumpScales& s) {
+bool fills_blocks(const RecordedProduct& dump, std::size_t n) {
+  const auto whole = [n](const ProductScales& s) {
     return s.scale_inv.size() <= 1 || s.grid.block_cols % static_cast<std::int64_t>(n) == 0;
   };
   return whole(dump.scales_a) && whole(dump.scales_b);
 }
 
-void add_schedules(const ModelRow& row, const Dump& dump, std::vector<DumpModel>& candidates) {
+void add_schedules(const ModelRow& row, const RecordedProduct& dump, std::vector<ProductModel>& candidates) {
   const std::string name(row.name);
   const bool fp32_scales = dump.block_scaled();
   if (!fp32_scales) candidates.push_back({name, row.model, {}});
@@ -51,8 +51,8 @@ void add_schedules(const ModelRow& row, const Dump& dump, std::vector<DumpModel>
       }
 }
 
-std::vector<DumpModel> all_candidates(const Dump& dump) {
-  std::vector<DumpModel> candidates;
+std::vector<ProductModel> all_candidates(const RecordedProduct& dump) {
+  std::vector<ProductModel> candidates;
   const std::string output = dump.output == "f16" ? "f16" : "f32";
   for (const ModelRow& row : model_rows()) {
     if (row.output != output || row.name == "custom" || !accepts(row, dump.a_format, dump.b_format)) continue;
@@ -66,7 +66,7 @@ std::vector<DumpModel> all_candidates(const Dump& dump) {
 }
 
 /// Far from `expected` in how many ways.
-int distance(const DumpModel& expected, const DumpModel& m) {
+int distance(const ProductModel& expected, const ProductModel& m) {
   int d = m.model == expected.model ? (m.name == expected.name ? 0 : 1) : 8;
   d += m.schedule.every == expected.schedule.every ? 0 : 4;
   d += m.schedule.first == expected.schedule.first ? 0 : 2;
@@ -75,10 +75,10 @@ int distance(const DumpModel& expected, const DumpModel& m) {
 }
 
 /// Mismatches of a candidate in a sample of every dump; stops beyond `most`.
-std::size_t sample_mismatches(const std::vector<const Dump*>& dumps, const DumpModel& m, bool nan_bits, std::size_t most) {
+std::size_t sample_mismatches(const std::vector<const RecordedProduct*>& dumps, const ProductModel& m, bool nan_bits, std::size_t most) {
   std::size_t differ = 0;
   for (std::size_t i = 0; i < sample_words && differ <= most; ++i)
-    for (const Dump* dump : dumps) {
+    for (const RecordedProduct* dump : dumps) {
       // Words spread over the product: a step that has no factor in common with most shapes.
       const std::size_t at = i * 7919 % dump->words();
       if (i < dump->words() && !same_word(*dump, dump->d[at], recompute_word(*dump, m, at), nan_bits)) ++differ;
@@ -86,8 +86,8 @@ std::size_t sample_mismatches(const std::vector<const Dump*>& dumps, const DumpM
   return differ;
 }
 
-bool fits_all(const std::vector<const Dump*>& dumps, const DumpModel& m, bool nan_bits) {
-  return std::ranges::all_of(dumps, [&](const Dump* dump) {
+bool fits_all(const std::vector<const RecordedProduct*>& dumps, const ProductModel& m, bool nan_bits) {
+  return std::ranges::all_of(dumps, [&](const RecordedProduct* dump) {
     const auto words = recompute(*dump, m);
     for (std::size_t i = 0; i < words.size(); ++i)
       if (!same_word(*dump, dump->d[i], words[i], nan_bits)) return false;
@@ -97,9 +97,9 @@ bool fits_all(const std::vector<const Dump*>& dumps, const DumpModel& m, bool na
 
 }  // namespace
 
-DumpFits models_that_fit(const std::vector<const Dump*>& dumps, const DumpModel& expected, bool nan_bits) {
-  std::vector<DumpModel> candidates = all_candidates(*dumps.front());
-  std::ranges::stable_sort(candidates, {}, [&](const DumpModel& m) { return distance(expected, m); });
+ProductFits models_that_fit(const std::vector<const RecordedProduct*>& dumps, const ProductModel& expected, bool nan_bits) {
+  std::vector<ProductModel> candidates = all_candidates(*dumps.front());
+  std::ranges::stable_sort(candidates, {}, [&](const ProductModel& m) { return distance(expected, m); });
   std::vector<std::size_t> differ(candidates.size());
   std::mutex mutex;
   std::size_t least = dumps.size() * sample_words;
@@ -113,9 +113,9 @@ DumpFits models_that_fit(const std::vector<const Dump*>& dumps, const DumpModel&
     const std::lock_guard lock(mutex);
     least = std::min(least, differ[i]);
   });
-  DumpFits result;
+  ProductFits result;
   result.sample_differ = least;
-  for (const Dump* dump : dumps) result.sample += std::min(sample_words, dump->words());
+  for (const RecordedProduct* dump : dumps) result.sample += std::min(sample_words, dump->words());
   constexpr std::size_t most_named = 6;
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     if (differ[i] == least && result.closest.size() < most_named) result.closest.push_back(candidates[i]);
@@ -125,7 +125,7 @@ DumpFits models_that_fit(const std::vector<const Dump*>& dumps, const DumpModel&
   return result;
 }
 
-std::string difference_text(const DumpModel& expected, const DumpModel& found) {
+std::string difference_text(const ProductModel& expected, const ProductModel& found) {
   std::vector<std::string> parts;
   const Schedule &want = expected.schedule, &got = found.schedule;
   const std::size_t step = step_of(found.model);
