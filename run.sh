@@ -8,9 +8,10 @@ cd "$(dirname "$0")"
 
 build_packages=(g++ cmake ninja-build pkg-config libeigen3-dev libboost-program-options-dev
   libhdf5-dev libfmt-dev libgtest-dev libhwy-dev libtomlplusplus-dev nlohmann-json3-dev libtbb-dev
-  libmpfr-dev)
+  libmpfr-dev zlib1g-dev)
 figure_packages=(python3-numpy python3-h5py python3-matplotlib)
 check_packages=(clang  # one result file from two compilers
+  libclang-rt-dev      # the fuzzers
   python3-pytest python3-pandas python3-xarray python3-plotly python3-yaml python3-torch
   chromium chromium-driver python3-selenium  # the report in a browser
   python3-nbconvert python3-ipykernel)       # the notebook
@@ -18,6 +19,7 @@ check_packages=(clang  # one result file from two compilers
 usage() {
   sed -n '2,5s/^# \{0,1\}//p' "$0"
   echo "  ./run.sh bench   build, measure the speeds of the README"
+  echo "  ./run.sh check-sanitized   the part of check under the sanitizers, and the fuzzers"
   exit "${1:-2}"
 }
 
@@ -67,11 +69,26 @@ check() {
   build release
   command -v clang++ >/dev/null && build clang fp8scope
   ctest --preset release -j "$(nproc)"
+  check_sanitized
+}
+
+# The parsers under AddressSanitizer and UBSan, the threads under ThreadSanitizer, and every fuzzer for
+# half a minute.
+check_sanitized() {
+  build asan asan_tests fuzzers  # one build for both
+  ctest --preset asan -L asan -j "$(nproc)"
+  ctest --preset fuzz -j "$(nproc)"
+  build tsan tsan_tests
+  ctest --preset tsan -L tsan -j "$(nproc)"
 }
 
 case "${1:-}" in
   demo) demo ;;
   check) check ;;
+  check-sanitized)
+    install_missing "${build_packages[@]}" "${check_packages[@]}"
+    check_sanitized
+    ;;
   bench)
     install_missing "${build_packages[@]}"
     build release fp8scope

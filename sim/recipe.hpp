@@ -49,6 +49,9 @@ struct TensorKind {
   Gemm gemm = Gemm::unknown;                 ///< what it is cast for
 };
 
+/// Elements that are no scaled floating-point format: see sim/recipes/codec.hpp.
+enum class Codec : std::uint8_t { none, logfmt8, logfmt10, coat_expand };
+
 /// What the tensor factor of a two-level recipe belongs to.
 enum class Scope : std::uint8_t { none, tensor, row };
 
@@ -70,6 +73,7 @@ struct Plan {
   Scope scope = Scope::none;       ///< of the factor above the blocks' own, if there is one
   Select select = Select::none;    ///< 4over6: every block is cast twice
   Hadamard hadamard;
+  Codec codec = Codec::none;       ///< tiles become codec_values(); there are no scales
 };
 
 /// Chooses the scales of one tensor, step after step. One object follows one tensor.

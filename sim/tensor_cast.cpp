@@ -61,6 +61,8 @@ ScaleRule select_4over6(const Plan& plan, const ScaleRule& rule, float amax, std
 TensorCodes cast_tensor(const Plan& plan, const ScaleRule& rule, const BlockGrid& grid, bool turned,
                         std::span<const float> x, float whole_amax, std::uint64_t seed, std::uint64_t first) {
   require(std::ssize(x) >= grid.size(), "cast_tensor: fewer elements than the shape says");
+  require(plan.codec == Codec::none,
+          "this recipe's elements are no floating-point format: replay and cast_pass measure it, nothing writes its codes");
   TensorCodes out;
   out.x.assign(x.begin(), x.begin() + grid.size());
   if (plan.hadamard.size > 0) hadamard_scalar(plan.hadamard, grid.rows, grid.cols, turned, x, out.x);

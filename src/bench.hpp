@@ -40,7 +40,7 @@ struct BenchResult {
 struct BenchSuite {
   std::string_view name;
   std::string_view summary;
-  std::string_view unit;  ///< of the rates: "GB/s", or "GMAC/s" (1e9 products per second)
+  std::string_view unit;  ///< of the rates: "GB/s", "GMAC/s" (1e9 products per second), "ktok/s"
   std::vector<BenchResult> (*run)(const BenchOptions&);
 };
 
@@ -53,6 +53,7 @@ std::vector<BenchResult> bench_replay(const BenchOptions&);
 std::vector<BenchResult> bench_recipes(const BenchOptions&);
 std::vector<BenchResult> bench_gemm(const BenchOptions&);
 std::vector<BenchResult> bench_gpu_gemm(const BenchOptions&);
+std::vector<BenchResult> bench_train(const BenchOptions&);
 
 /// A function that takes part in a bench: processes elements [begin, end) of its data. Several
 /// threads call it at once, on parts that begin at multiples of 4096.

@@ -10,6 +10,7 @@
 
 #include "sim/philox.hpp"
 #include "sim/quantize.hpp"
+#include "sim/recipes/codec.hpp"
 #include "sim/tensor_cast.hpp"
 #include "sim/simd/error_sums.hpp"
 #include "sim/simd/magnitudes.hpp"
@@ -130,6 +131,11 @@ CastPass::CastPass(const TensorFacts& facts, std::vector<TensorCast> casts, floa
   transforms_.emplace_back();
   for (const TensorCast& cast : casts_) {
     limits_.push_back(cast_limits(cast.plan.format, cast.plan.cast, facts.bulk_limit(), cast.plan.apply == Apply::divide));
+    if (cast.plan.codec != Codec::none) {
+      limits_.back().by_magic = false;  // nothing clips
+      limits_.back().max = limits_.back().clip = float_max;
+      limits_.back().min_normal = 0.0f;
+    }
     rules_.push_back(cast.rule ? *cast.rule : ScaleRule{});
     const bool plain = cast.plan.hadamard.size == 0;
     const auto same = [&](const Transform& t) {
@@ -328,7 +334,12 @@ void CastPass::measure_row(const Panel& panel, std::int64_t r, Workspace& space,
     fill_scales(i, panel, r, space, tile);
     Workspace::OfCast& of = space.casts[i];
     const float* taken = panel.of[layouts_[layout_of_[i]].transform] + r * facts_.cols();
-    if (!limits_[i].by_magic) fill_values(casts_[i], taken, (panel.first + r) * facts_.cols(), of);
+    if (casts_[i].plan.codec != Codec::none) {
+      const std::int64_t at = r % layouts_[layout_of_[i]].rows * facts_.cols();
+      std::copy_n(of.block_values.begin() + at, cols, of.value.begin());
+    } else if (!limits_[i].by_magic) {
+      fill_values(casts_[i], taken, (panel.first + r) * facts_.cols(), of);
+    }
     const CastRow cast_row{taken, of.scale.data(), of.scale_inv.data(), of.value.data(), cols};
     const ErrorSums sums = error_sums(limits_[i], cast_row);
     if (tiles_) tiles_->add(*tile.tiles, panel.first + r, i, cast_row, of.stored.data());
@@ -359,6 +370,23 @@ ScaleRule CastPass::rule_at(std::size_t cast, const Panel& panel, const Workspac
   return with_tensor_amax(rules_[cast], from_magnitude(bits));
 }
 
+/// What the codec of a cast makes of all blocks of a block row.
+void CastPass::fill_codec_values(std::size_t cast, const Panel& panel, std::int64_t block_row, Workspace::OfCast& of) const {
+  const Layout& layout = layouts_[layout_of_[cast]];
+  const std::int64_t cols = facts_.cols(), rows = std::min(layout.rows, panel.count - block_row * layout.rows);
+  of.block_values.resize(static_cast<std::size_t>(rows * cols));
+  std::vector<float> values;
+  for (std::int64_t k = 0; k < layout.across; ++k) {
+    const std::vector<float> block = block_elements(cast, panel, block_row, k);
+    const std::int64_t c0 = k * layout.cols, width = std::min(layout.cols, cols - c0);
+    values.resize(block.size());
+    codec_values(casts_[cast].plan.codec, block, values);
+    for (std::int64_t r = 0; r < rows; ++r)
+      for (std::int64_t c = 0; c < width; ++c)
+        of.block_values[r * cols + c0 + c] = values[casts_[cast].turned ? c * rows + r : r * width + c];
+  }
+}
+
 /// The elements of a block along the contracted dimension first, for a choice between two casts of it.
 std::vector<float> CastPass::block_elements(std::size_t cast, const Panel& panel, std::int64_t block_row,
                                             std::int64_t k) const {
@@ -385,6 +413,7 @@ void CastPass::fill_scales(std::size_t cast, const Panel& panel, std::int64_t r,
   const bool first = layout.block.rows == 0 ? panel.first + r == 0 : r % layout.rows == 0;
   if (of.filled == block_row && !first) return;
   of.filled = block_row;
+  if (how.plan.codec != Codec::none) fill_codec_values(cast, panel, block_row, of);
   if (layout.whole()) {
     std::ranges::fill(of.scale, how.scales.scale);
     std::ranges::fill(of.scale_inv, how.scales.scale_inv);

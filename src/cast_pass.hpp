@@ -85,6 +85,7 @@ class CastPass {
   struct Workspace {
     struct OfCast {
       std::vector<float> scale, scale_inv, value;  ///< [cols] each
+      std::vector<float> block_values;             ///< [rows of a block, cols] of a codec
       std::int64_t filled = -1;                    ///< block row that the scales are for
       std::vector<std::uint32_t> stored;           ///< [cols] scales as the recipe stores them; of tiles only
     };
@@ -103,6 +104,7 @@ class CastPass {
   void settle_transformed();
   ScaleRule rule_at(std::size_t cast, const Panel& panel, const Workspace& space, std::int64_t r, std::int64_t k) const;
   std::vector<float> block_elements(std::size_t cast, const Panel& panel, std::int64_t block_row, std::int64_t k) const;
+  void fill_codec_values(std::size_t cast, const Panel& panel, std::int64_t block_row, Workspace::OfCast& of) const;
   void find_block_amaxes(Layout& layout, const Panel& panel);
   Workspace workspace() const;
   void measure_row(const Panel& panel, std::int64_t r, Workspace& space, Tile& tile);

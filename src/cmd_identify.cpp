@@ -55,6 +55,8 @@ int report(const CodedTensor& dump, const Identity& identity) {
   if (!identity.exact.empty()) {
     fmt::print("\n{} recipe(s) reproduce every scale and code:\n", identity.exact.size());
     print_matches(identity.exact);
+    if (identity.exact.size() > 1)
+      fmt::print("this tensor does not tell them apart; one of bfloat16 numbers, which hit ties, with NaN and tiny tiles tells more\n");
     return static_cast<int>(Exit::ok);
   }
   fmt::print("\nno recipe reproduces every scale and code\n");

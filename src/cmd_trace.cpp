@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "sim/names.hpp"
+#include "src/cmd_trace.hpp"
 #include "src/command.hpp"
 #include "src/errors.hpp"
 #include "src/options.hpp"
@@ -21,7 +22,8 @@ std::string joined_gemms(const TensorInfo& info) {
   return text;
 }
 
-/// One row per recorded tensor.
+}  // namespace
+
 Table list_tensors(const Trace& trace) {
   Table table("tensors", "recorded tensors");
   auto& name = table.add<std::string>("tensor", "1", "layer/operand");
@@ -41,6 +43,8 @@ Table list_tensors(const Trace& trace) {
   }
   return table;
 }
+
+namespace {
 
 /// One row per slot of the amax history. Over finite values; a median is the lower one.
 Table history_statistics(const Trace& trace) {
@@ -121,22 +125,46 @@ int check(const Trace& trace, TableStyle style) {
                   bad->what, bad->message));
 }
 
+/// An action that only reads a trace.
+template <int (*show)(const Trace&, TableStyle)>
+int run_reader(const Args& args) {
+  Options options("trace " + args[0], "FILE");
+  options.add("format,f", "FORMAT", "text, csv, json or md (default text)");
+  if (!options.parse({args.begin() + 1, args.end()})) return 0;
+  const TableStyle style = parse_table_style(options.text_or("format", "text"));
+  return show(Trace(options.words()[0]), style);
+}
+
 struct Action {
-  std::string_view name;
-  int (*run)(const Trace&, TableStyle);
+  std::string_view name, summary;
+  int (*run)(const Args&);  ///< the first word is the action's name
 };
 
-constexpr Action actions[] = {{"ls", list}, {"stat", statistics}, {"verify", check}};
+// To add an action: a function, and a row here.
+constexpr Action actions[] = {
+    {"ls", "list the tensors", run_reader<list>},
+    {"stat", "attributes, and the largest magnitudes of every step", run_reader<statistics>},
+    {"verify", "read everything and compare checksums and magnitudes", run_reader<check>},
+    {"import", "safetensors, npy, npz or raw files to a trace", run_trace_import},
+    {"slice", "some layers, operands, steps and rows of a trace as another", run_trace_slice},
+    {"synth", "synthetic tensors, or a trace with outliers injected", run_trace_synth},
+    {"export", "tensors of a trace as safetensors, npy or csv", run_trace_export},
+};
+
+void print_actions() {
+  fmt::print("usage: fp8scope trace ACTION ... [options]\n\n");
+  for (const Action& action : actions) fmt::print("  {:10} {}\n", action.name, action.summary);
+  fmt::print("\n'fp8scope trace ACTION --help' shows the options of an action.\n");
+}
 
 }  // namespace
 
 int run_trace(const Args& args) {
-  Options options("trace", "ls|stat|verify FILE");
-  options.add("format,f", "FORMAT", "text, csv, json or md (default text)");
-  if (!options.parse(args)) return 0;
-  const Action& action = by_name(actions, options.words()[0], "action of 'trace'");
-  const TableStyle style = parse_table_style(options.text_or("format", "text"));
-  return action.run(Trace(options.words()[1]), style);
+  if (args.empty())
+    throw UsageError("trace: expected ls, stat, verify, import, slice, synth or export "
+                     "(see 'fp8scope trace --help')");
+  if (args[0] == "--help" || args[0] == "-h") return print_actions(), 0;
+  return by_name(actions, args[0], "action of 'trace'").run(args);
 }
 
 }  // namespace fp8scope

@@ -33,6 +33,7 @@ int run_replay(const Args&);
 int run_report(const Args&);
 int run_schedule(const Args&);
 int run_trace(const Args&);
+int run_train(const Args&);
 int run_export(const Args&);
 int run_statistics(const Args&);
 int run_diff(const Args&);

@@ -17,10 +17,19 @@ enum class Exit : int {
   interrupted = 130, ///< stopped by a signal
 };
 
+/// The text without control characters: names out of foreign files may hold line feeds and escape
+/// sequences for the terminal.
+inline std::string one_line(std::string text) {
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < 0x20 || c == '\x7f') c = ' ';
+  return text;
+}
+
 /// An error with the exit code it leads to. The message is one line: what, where, what to do.
 class Error : public std::runtime_error {
  public:
-  Error(Exit code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  Error(Exit code, const std::string& message)
+      : std::runtime_error(one_line(message)), code_(code) {}
   Exit code() const { return code_; }
 
  private:

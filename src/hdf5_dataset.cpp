@@ -10,6 +10,10 @@ namespace {
 
 // Deflate cannot do better; more is a declaration without data, which would read as fill values.
 constexpr double most_inflation = 1100.0;
+// The library holds a chunk whole, twice where it is compressed.
+constexpr double largest_chunk = double{1 << 30};
+// Of what is read whole: tables of results, histories, labels. Tensors are read by panels.
+constexpr std::int64_t largest_whole = std::int64_t{1} << 30;
 
 std::vector<hsize_t> extents(const Shape& shape) { return {shape.begin(), shape.end()}; }
 
@@ -171,6 +175,12 @@ Dataset::Dataset(Id id, std::string file, std::string path)
     check_data(H5Pget_chunk(plist.get(), static_cast<int>(dims.size()), dims.data()), where(),
                "read the layout");
     chunk_.assign(dims.begin(), dims.end());
+    double bytes = static_cast<double>(H5Tget_size(type.get()));
+    for (const hsize_t extent : dims) bytes *= static_cast<double>(extent);
+    if (bytes > largest_chunk)
+      throw DataError(fmt::format("{}: has chunks of {:.0f} bytes, at most 1 GiB is accepted; rewrite "
+                                  "the file with h5repack -l and smaller ones",
+                                  where(), bytes));
   }
   refuse_filters(plist.get(), where());
 }
@@ -221,6 +231,10 @@ std::vector<T> Dataset::values() const {
   if (!fits(type_, native<T>()))
     throw DataError(fmt::format("{}: holds {}, expected {}", where(), type_name(type_),
                                 type_name(native<T>())));
+  if (element_count(shape_) > largest_whole / static_cast<std::int64_t>(sizeof(T)))
+    throw DataError(fmt::format("{}: has shape {}, more than 1 GiB for what is no tensor; the file is "
+                                "damaged, copy it again",
+                                where(), shape_text(shape_)));
   if constexpr (std::is_same_v<T, std::string>) {
     const Id type(H5Dget_type(id())), space(H5Dget_space(id()));
     return read_text(type.get(), space.get(), [&](hid_t memory, void* out) {

@@ -1,11 +1,7 @@
 #include "src/npy.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <charconv>
 #include <cstring>
 
@@ -18,6 +14,7 @@ namespace {
 
 constexpr std::string_view magic = "\x93NUMPY";
 constexpr std::size_t longest_header = 10000;  // as NumPy itself accepts
+constexpr std::size_t most_axes = 32;          // as NumPy 1 does
 
 struct TypeRow {
   NpyType type;
@@ -49,15 +46,13 @@ class HeaderParser {
     expect('{');
     while (!accept('}')) {
       const std::string key = quoted();
+      const int field = key == "descr" ? 1 : key == "fortran_order" ? 2 : key == "shape" ? 4 : 0;
+      if (field == 0 || (seen & field) != 0) fail();
+      seen |= field;
       expect(':');
-      if (key == "descr")
-        header.descr = descr(), seen |= 1;
-      else if (key == "fortran_order")
-        header.fortran = boolean(), seen |= 2;
-      else if (key == "shape")
-        header.shape = tuple(), seen |= 4;
-      else
-        fail();
+      if (field == 1) header.descr = descr();
+      if (field == 2) header.fortran = boolean();
+      if (field == 4) header.shape = tuple();
       if (!accept(',')) {
         expect('}');
         break;
@@ -116,7 +111,7 @@ class HeaderParser {
       skip_space();
       std::int64_t extent = -1;
       const auto [end, error] = std::from_chars(text_.data(), text_.data() + text_.size(), extent);
-      if (error != std::errc{} || extent < 0) fail();
+      if (error != std::errc{} || extent < 0 || shape.size() == most_axes) fail();
       text_.remove_prefix(static_cast<std::size_t>(end - text_.data()));
       shape.push_back(extent);
       if (!accept(',')) {
@@ -133,27 +128,15 @@ class HeaderParser {
 
 NpyType type_of(const std::string& descr, const std::string& where) {
   for (const TypeRow& known : types)
-    if (known.descr.substr(1) == descr.substr(descr.empty() ? 0 : 1) &&
-        (descr[0] != '>' || known.bytes == 1))
+    if (descr.size() == 3 && known.descr.substr(1) == descr.substr(1) &&
+        (descr[0] == '<' || descr[0] == '|' || (known.bytes == 1 && (descr[0] == '>' || descr[0] == '='))))
       return known.type;
   const bool object = descr.find('O') != std::string::npos;
   throw DataError(fmt::format("{}: holds elements of type '{}'{}; save it with .astype('<f4')",
-                              where, descr,
+                              where, printable(descr),
                               object                   ? " (Python objects)"
                               : descr.starts_with('>') ? " (big-endian)"
                                                        : ""));
-}
-
-void read_exactly(int descriptor, void* out, std::size_t bytes, std::int64_t offset,
-                  const std::string& where) {
-  auto* next = static_cast<char*>(out);
-  while (bytes > 0) {
-    const ssize_t got = pread(descriptor, next, bytes, offset);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw IoError(fmt::format("{}: cannot read: {}", where, std::strerror(errno)));
-    if (got == 0) throw DataError(where + ": the file is truncated");
-    next += got, offset += got, bytes -= static_cast<std::size_t>(got);
-  }
 }
 
 }  // namespace
@@ -161,70 +144,65 @@ void read_exactly(int descriptor, void* out, std::size_t bytes, std::int64_t off
 std::string_view npy_descr(NpyType type) { return row(type).descr; }
 std::size_t npy_bytes(NpyType type) { return row(type).bytes; }
 
-NpyReader::NpyReader(const std::string& path) : path_(path) {
-  descriptor_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor_ < 0)
-    throw IoError(fmt::format("'{}': cannot open: {}", path, std::strerror(errno)));
-  try {
-    read_header();
-  } catch (...) {
-    close(descriptor_);
-    throw;
-  }
+NpyReader::NpyReader(std::shared_ptr<const ByteSource> bytes) : bytes_(std::move(bytes)) {
+  read_header();
 }
 
-NpyReader::~NpyReader() { close(descriptor_); }
-
 void NpyReader::read_header() {
-  const std::string where = fmt::format("'{}'", path_);
-  struct stat status {};
-  if (fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode))
-    throw IoError(where + ": cannot open: not a regular file");
-  unsigned char start[12] = {};
-  if (status.st_size < 10)
+  const std::string& where = bytes_->where();
+  if (bytes_->size() < 10)
     throw DataError(where + ": is not a .npy file, or its beginning is missing");
-  read_exactly(descriptor_, start, 10, 0, where);
-  if (std::memcmp(start, magic.data(), magic.size()) != 0)
-    throw DataError(where + ": is not a .npy file");
-  const int version = start[6];
+  const std::string start = bytes_->text(0, 10);
+  if (!start.starts_with(magic)) throw DataError(where + ": is not a .npy file");
+  const int version = static_cast<unsigned char>(start[6]);
   if (version < 1 || version > 3)
     throw DataError(fmt::format("{}: .npy version {} is unknown", where, version));
-  std::size_t length = start[8] | std::size_t{start[9]} << 8, before = 10;
-  if (version >= 2) {
-    read_exactly(descriptor_, start + 10, 2, 10, where);
-    length |= std::size_t{start[10]} << 16 | std::size_t{start[11]} << 24, before = 12;
-  }
+  const std::size_t before = version == 1 ? 10 : 12;
+  const std::string length_field = bytes_->text(8, before - 8);
+  LittleEndian field(length_field);
+  const std::size_t length = version == 1 ? field.u16() : field.u32();
   if (length > longest_header) throw DataError(where + ": the .npy header is damaged (too long)");
-  std::string text(length, '\0');
-  read_exactly(descriptor_, text.data(), length, static_cast<std::int64_t>(before), where);
+  const std::string text = bytes_->text(before, length);
 
   const auto header = HeaderParser(text, where).parse();
   type_ = type_of(header.descr, where);
   shape_ = header.shape;
   size_ = 1;
-  std::int64_t bytes = static_cast<std::int64_t>(npy_bytes(type_));
+  auto bytes = static_cast<std::int64_t>(npy_bytes(type_));
   for (const std::int64_t extent : shape_)
     if (__builtin_mul_overflow(size_, extent, &size_))
       throw DataError(where + ": the shape is impossible");
   // An array of fewer than two dimensions is the same in both orders.
   if (header.fortran && shape_.size() > 1)
     throw DataError(where + ": is in Fortran order; save it with np.ascontiguousarray(a)");
-  offset_ = static_cast<std::int64_t>(before + length);
-  if (__builtin_mul_overflow(bytes, size_, &bytes) || bytes > status.st_size - offset_)
+  offset_ = before + length;
+  const auto there = static_cast<std::int64_t>(bytes_->size() - offset_);
+  if (__builtin_mul_overflow(bytes, size_, &bytes) || bytes > there)
     throw DataError(fmt::format("{}: the file is truncated: {} bytes of data, its shape needs {}",
-                                where, status.st_size - offset_, bytes));
-  if (bytes < status.st_size - offset_)
-    throw DataError(
-        fmt::format("{}: {} bytes follow the data", where, status.st_size - offset_ - bytes));
+                                where, there, bytes));
+  if (bytes < there)
+    throw DataError(fmt::format("{}: {} bytes follow the data", where, there - bytes));
 }
 
 void NpyReader::read(std::int64_t first, std::int64_t count, void* out) const {
-  if (first < 0 || count < 0 || first + count > size_)
+  if (first < 0 || count < 0 || first > size_ || count > size_ - first)
     throw std::invalid_argument(
-        fmt::format("'{}': elements {} to {} of {}", path_, first, first + count, size_));
+        fmt::format("{}: elements {} to {} of {}", bytes_->where(), first, first + count, size_));
   const std::size_t bytes = npy_bytes(type_);
-  read_exactly(descriptor_, out, static_cast<std::size_t>(count) * bytes,
-               offset_ + first * static_cast<std::int64_t>(bytes), fmt::format("'{}'", path_));
+  bytes_->read(offset_ + static_cast<std::uint64_t>(first) * bytes,
+               static_cast<std::size_t>(count) * bytes, out);
+}
+
+std::string npy_header(NpyType type, const std::vector<std::int64_t>& shape) {
+  std::string header =
+      fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", npy_descr(type),
+                  fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
+  // The data begins at a multiple of 64 bytes, and the header ends in a line feed.
+  header.append((64 - (magic.size() + 4 + header.size() + 1) % 64) % 64, ' ').push_back('\n');
+  std::string start(magic);
+  start +=
+      {'\1', '\0', static_cast<char>(header.size() & 255), static_cast<char>(header.size() >> 8)};
+  return start + header;
 }
 
 void write_npy(const std::string& path, NpyType type, const std::vector<std::int64_t>& shape,
@@ -234,16 +212,8 @@ void write_npy(const std::string& path, NpyType type, const std::vector<std::int
   if (bytes != values.size())
     throw std::invalid_argument(
         fmt::format("'{}': {} bytes for a shape of {}", path, values.size(), bytes));
-  std::string header =
-      fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", npy_descr(type),
-                  fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
-  // The data begins at a multiple of 64 bytes, and the header ends in a line feed.
-  header.append((64 - (magic.size() + 4 + header.size() + 1) % 64) % 64, ' ').push_back('\n');
-  std::string start(magic);
-  start +=
-      {'\1', '\0', static_cast<char>(header.size() & 255), static_cast<char>(header.size() >> 8)};
   OutputFile file(path);
-  file.write(start + header);
+  file.write(npy_header(type, shape));
   file.write({reinterpret_cast<const char*>(values.data()), values.size()});
   file.commit();
 }

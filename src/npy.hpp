@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "sim/format.hpp"
+#include "src/import/bytes.hpp"
 
 namespace fp8scope {
 
@@ -24,10 +24,9 @@ class NpyReader {
  public:
   /// Throws IoError if the file cannot be opened, DataError if it is no .npy file, is truncated or
   /// longer than its header says, or holds objects, a structure, Fortran order or another type.
-  explicit NpyReader(const std::string& path);
-  ~NpyReader();
-  NpyReader(const NpyReader&) = delete;
-  NpyReader& operator=(const NpyReader&) = delete;
+  explicit NpyReader(const std::string& path) : NpyReader(open_bytes(path)) {}
+  /// A member of an archive, or bytes in memory.
+  explicit NpyReader(std::shared_ptr<const ByteSource> bytes);
 
   NpyType type() const { return type_; }
   const std::vector<std::int64_t>& shape() const { return shape_; }
@@ -36,16 +35,21 @@ class NpyReader {
   ///
   /// out  [count * npy_bytes(type())] bytes
   void read(std::int64_t first, std::int64_t count, void* out) const;
+  /// Where the elements begin; they end where the file does.
+  std::uint64_t offset() const { return offset_; }
 
  private:
   void read_header();
 
-  std::string path_;
-  int descriptor_ = -1;
+  std::shared_ptr<const ByteSource> bytes_;
   NpyType type_ = NpyType::f4;
   std::vector<std::int64_t> shape_;
-  std::int64_t size_ = 0, offset_ = 0;
+  std::int64_t size_ = 0;
+  std::uint64_t offset_ = 0;
 };
+
+/// What stands before the elements of a .npy file of version 1.0 in C order.
+std::string npy_header(NpyType type, const std::vector<std::int64_t>& shape);
 
 /// Writes a .npy file of version 1.0 in C order; it appears whole or not at all.
 ///

@@ -17,6 +17,8 @@ RequestedCast request_cast(const std::string& recipe, const std::optional<std::s
   }
   request.recipe = make_recipe(recipe + (format ? ":format=" + *format : ""), kind);
   cast.plan = request.recipe->plan();
+  if (cast.plan.codec != Codec::none)
+    throw UsageError("recipe " + recipe + ": its elements are no floating-point format; only replay measures it");
   cast.block = cast.plan.block;
   cast.rule = request.recipe->block_rule();
   if (!cast.rule) {

@@ -12,6 +12,7 @@ namespace fp8scope {
 
 namespace {
 
+constexpr std::int64_t most_cols = std::int64_t{1} << 24;
 constexpr std::string_view gemm_names[] = {"fprop", "dgrad", "wgrad"};
 
 template <class T>
@@ -51,6 +52,9 @@ TensorInfo info_of(const h5::Group& group, const h5::Dataset& dataset, const std
   if (dataset.shape().size() != 3)
     throw DataError(fmt::format("{}: has shape {}; expected [step, row, col]", dataset.where(),
                                 h5::shape_text(dataset.shape())));
+  if (dataset.shape()[2] > most_cols)
+    throw DataError(fmt::format("{}: has rows of {} elements, at most {} are possible", dataset.where(),
+                                dataset.shape()[2], most_cols));
   TensorInfo info;
   info.layer = layer, info.operand = operand;
   info.layer_index = static_cast<int>(group.integer("index").value_or(0));

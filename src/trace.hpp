@@ -136,6 +136,16 @@ class TraceWriter {
   void write_rows(int tensor, std::size_t step, std::int64_t first, std::int64_t count,
                   const void* stored);
 
+  /// For writers that know the history only when they have seen the tensors: to be called once,
+  /// before commit(), with none given to the constructor.
+  void set_history(const AmaxHistory& history);
+
+  /// A column of numbers outside of /tensors, such as the places of outliers.
+  ///
+  /// group  "outliers/L02.down/x"; missing groups are created
+  void add_column(const std::string& group, const std::string& name,
+                  const std::vector<std::int64_t>& values, const std::string& long_name);
+
   /// Throws IoError; std::invalid_argument if rows of a tensor are missing.
   void commit();
 

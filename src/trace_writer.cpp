@@ -10,6 +10,8 @@ namespace fp8scope {
 namespace {
 
 constexpr std::int64_t chunk_rows = 128;
+/// Rows of more than 32768 elements share a chunk with fewer others; HDF5 allows 4 GiB.
+constexpr std::int64_t chunk_elements = std::int64_t{1} << 22;
 constexpr int history_deflate = 1;
 
 h5::Type element_of(const std::string& dtype) {
@@ -76,8 +78,6 @@ TraceWriter::TraceWriter(const std::string& path, const std::vector<std::int64_t
                          const AmaxHistory& history, const std::vector<h5::Attribute>& attributes,
                          int deflate)
     : file_(path), step_count_(std::ssize(steps)), deflate_(deflate) {
-  if (history.amax.size() != history.step.size() * history.slot.size())
-    throw std::invalid_argument("TraceWriter: the history's amax is not [steps, slots]");
   h5::Group& root = file_.root();
   root.set("schema", std::string("fp8trace"));
   root.set("schema_version", std::string("1.0"));
@@ -91,7 +91,7 @@ TraceWriter::TraceWriter(const std::string& path, const std::vector<std::int64_t
       root.set(a.name, a.value);
   }
   step_scale_ = std::make_unique<h5::Dataset>(column(root, "steps", steps, "recorded step"));
-  if (!history.step.empty()) write_history(root, history);
+  set_history(history);
   root.create_group("tensors");
 }
 
@@ -120,7 +120,10 @@ int TraceWriter::add(const TensorInfo& info) {
   const h5::Shape shape{info.constant ? 1 : step_count_, info.rows, info.cols};
   h5::Storage storage;
   if (h5::element_count(shape) > 0)
-    storage = {{1, std::min(chunk_rows, info.rows), info.cols}, deflate_};
+    storage = {{1,
+                std::min({chunk_rows, info.rows, std::max<std::int64_t>(1, chunk_elements / info.cols)}),
+                info.cols},
+               deflate_};
   h5::Dataset dataset = group.create_dataset(info.operand, type, shape, storage);
   dataset.attach_scales({info.constant ? &scale("version", 1) : step_scale_.get(),
                          &scale(weight ? "out_row" : "token", info.rows),
@@ -150,6 +153,20 @@ void TraceWriter::write_rows(int tensor, std::size_t step, std::int64_t first, s
   open.hash.add(stored, static_cast<std::size_t>(count * open.info.cols) *
                             h5::type_bytes(open.dataset.type()));
   open.written += count;
+}
+
+void TraceWriter::set_history(const AmaxHistory& history) {
+  if (history.amax.size() != history.step.size() * history.slot.size())
+    throw std::invalid_argument("TraceWriter: the history's amax is not [steps, slots]");
+  if (!history.step.empty()) write_history(file_.root(), history);
+}
+
+void TraceWriter::add_column(const std::string& group, const std::string& name,
+                             const std::vector<std::int64_t>& values, const std::string& long_name) {
+  h5::Group parent = file_.root().create_group(group);
+  h5::Dataset dataset = parent.create_dataset(name, h5::Type::i64, {std::ssize(values)});
+  dataset.write_all<std::int64_t>(values);
+  label(dataset, "1", long_name);
 }
 
 void TraceWriter::commit() {

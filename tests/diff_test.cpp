@@ -53,13 +53,13 @@ TEST(ResultDiff, OneChangedBitIsFoundAndNamed) {
   EXPECT_EQ(t.columns[0].column, "mse");
   EXPECT_EQ(t.columns[0].differ, 1u);
   EXPECT_NE(t.columns[0].first.find("tensor L0/w, step 4, recipe te_block"), std::string::npos) << t.columns[0].first;
-  EXPECT_TRUE(diff_results(a, b, {.relative = 1e-12}).same());
-  EXPECT_TRUE(diff_results(a, b, {.ignore = {"mse"}}).same());
+  EXPECT_TRUE(diff_results(a, b, {0.0, 1e-12, {}}).same());
+  EXPECT_TRUE(diff_results(a, b, {0.0, 0.0, {"mse"}}).same());
 }
 
 TEST(ResultDiff, TwoRecipesAreComparedWhereTheRecipeIsLeftOutOfTheKey) {
   const Fixture f = mixed();
-  const ResultDiff diff = diff_results(results_of(f, {"te_block:scales=fp32"}), results_of(f, {"dsv3"}), {.ignore = {"recipe_id"}});
+  const ResultDiff diff = diff_results(results_of(f, {"te_block:scales=fp32"}), results_of(f, {"dsv3"}), {0.0, 0.0, {"recipe_id"}});
   const auto tiles = std::ranges::find(diff.tables, "tiles", &TableDiff::table);
   ASSERT_NE(tiles, diff.tables.end());
   EXPECT_EQ(tiles->matched, tiles->rows_a);

@@ -133,7 +133,7 @@ TEST(Facts, TorchaosRemovedDelayedScalingSaturatesTheTensorAfterAWindowOfZeros) 
   });
   EXPECT_NEAR(scale[4] / 4.48e14, 1.0, 1e-6);
   EXPECT_EQ(clipped[4], 128u);  // every element
-  EXPECT_EQ(scale[5], 224.0f);
+  EXPECT_FLOAT_EQ(scale[5], 224.0f);
 }
 
 TEST(Facts, LibrariesThatAgreeAgree) {

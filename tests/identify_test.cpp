@@ -131,7 +131,7 @@ TEST(Identify, SaysWhatIsDifferentWhereNoRecipeFits) {
       {"dsv3:amax.floor=3e-5:element.rounding=nearest-away", "you round ties away from zero; dsv3 would round ties to even"},
       {"dsv3:amax.floor=3e-5", "you raise amaxes below 3e-05 to it; dsv3 would raise amaxes below 1e-04 to it"},
       {"te_block:scale.pow2=none:element.rounding=toward-zero", "you truncate; te_block would round ties to even"},
-      {"mxfp8:element.rounding=toward-zero:scale.rule=e8m0-ceil", "you take the exponent of the amax rounded up, less EMAX"},
+      {"mxfp8:element.rounding=toward-zero:scale.rule=e8m0-ceil", "you truncate; torchao_mx would round ties to even"},
   };
   for (const auto& c : cases) {
     const Identity identity = identify(dump_of(c.made, numbers(128 * 256), 128, 256), {});
@@ -142,11 +142,18 @@ TEST(Identify, SaysWhatIsDifferentWhereNoRecipeFits) {
 
 TEST(Identify, CountsTheCodesThatAReciprocalMovesByOne) {
   // What the specification measured: a few codes in ten thousand, each by one step.
-  const Identity identity = identify(dump_of("dsv3:scale.apply=divide:amax.floor=2e-5", numbers(256 * 512), 256, 512), {});
+  const Identity identity = identify(dump_of("dsv3_infer", numbers(256 * 512), 256, 512), {});
+  EXPECT_TRUE(names(identity, "dsv3_infer")) << listed(identity);
   const auto dsv3 = std::ranges::find_if(identity.nearest, [](const Match& m) { return m.suspect.spec.starts_with("dsv3"); });
   ASSERT_NE(dsv3, identity.nearest.end()) << listed(identity);
-  EXPECT_NE(explanation(identity).find("you divide x by the factor; dsv3 would multiply x by the reciprocal"), std::string::npos)
-      << explanation(identity) << listed(identity);
+  EXPECT_EQ(dsv3->scales.differ, 0u);
+  EXPECT_GT(dsv3->codes.share(), 1e-5);
+  EXPECT_LT(dsv3->codes.share(), 2e-3);
+  EXPECT_EQ(dsv3->codes.steps[0], dsv3->codes.differ);
+  Suspect divides;
+  divides.spec = "dsv3:amax_floor=0:scale.apply=divide", divides.edits = {{"scale.apply", "divide"}};
+  EXPECT_EQ(explain(divides), (std::vector<std::string>{
+                                  "you divide x by the factor; dsv3 would multiply x by the reciprocal fl(1/factor)"}));
 }
 
 TEST(Identify, TellsMultipliersFromFactors) {

@@ -54,7 +54,7 @@ TEST(RecipeFile, GivesBackEveryKeyAtAValueThatIsNotItsDefault) {
   std::vector<std::string> left;  // keys whose other values contradict the ones above
   for (const RecipeField& field : recipe_fields())
     if (field.get(record.cast) == field.get(defaults)) left.emplace_back(field.key);
-  EXPECT_EQ(left, (std::vector<std::string>{"second.scope", "second.select", "history.kind"}));
+  EXPECT_EQ(left, (std::vector<std::string>{"element.codec", "second.scope", "second.select", "history.kind"}));
   EXPECT_TRUE(parse_recipe(recipe_toml(record), "x.toml") == record) << recipe_toml(record);
 }
 
@@ -87,6 +87,8 @@ TEST(RecipeFile, RefusesContradictions) {
       {"element.rounding='te-e2m1'", "te-e2m1 rounds to e2m1"},
       {"history.kind='msamp'\ntile.shape='1x128'", "one per tensor"},
       {"scale.pow2='up'", "rounds its multiplier down"},
+      {"element.codec='logfmt8'", "scale.rule must be fixed"},
+      {"hadamard.size=16\ntile.shape='1xall'", "tiles of a fixed size, or tensor"},
       {"scale.apply='divide'", "only scale.rule = quotient"},
       {"second.select='mse'", "4over6"},
       {"[[override]]\nrole='weight'\nscale.store='e8m0'", "powers of two"}};

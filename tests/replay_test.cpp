@@ -151,7 +151,7 @@ const std::vector<std::string> second_kinds{
     "te_nvfp4:sr=off", "te_nvfp4", "te_nvfp4:row_scaled=on", "te_nvfp4:4over6=mse:weights=1d", "te_nvfp4:rht=off:4over6=mae",
     "torchao_nvfp4", "torchao_nvfp4:levels=1", "moss", "coat", "vllm_group", "dsv3_infer:scales=ue8m0", "microxcaling",
     "microxcaling:round=floor:format=int8", "deepgemm_fp4", "tilekernels_e5m6", "tilekernels_e5m6:e5m6=rne",
-    "torchao_rowwise_with_gw_hp", "torchao_mx:scale=even:format=e2m3", "sglang_group:scales=row_ue8m0", "unit_scaling_library",
+    "torchao_rowwise_with_gw_hp", "logfmt", "coat_optimizer", "torchao_mx:scale=even:format=e2m3", "sglang_group:scales=row_ue8m0", "unit_scaling_library",
     "te_current:hadamard.size=16", "dsv3:element.rounding=toward-zero", "dsv3:element.rounding=nearest-away"};
 
 TEST(Replay, EqualsTheWholeTensorCastOfEveryKindOfRecipeForEveryProduct) {
@@ -169,7 +169,7 @@ TEST(Replay, EqualsTheWholeTensorCastOfEveryKindOfRecipeForEveryProduct) {
       const auto recipe = make_recipe(options.recipes[cast.recipe], {role->role, bf16, gemm->gemm});
       const bool turned = std::ranges::find(info.gemms, cast.gemm, &GemmUse::gemm)->axis == 1;
       const auto* rule = recipe->block_rule();
-      if (!rule) continue;
+      if (!rule || cast.plan.codec != Codec::none) continue;  // codecs have a test of their own
       const std::span x = f.of_step(item.tensor, item.step);
       const BlockGrid grid(info.rows, info.cols, cast.block);
       const TensorCodes codes = cast_tensor(recipe->plan(), *rule, grid, turned, x);

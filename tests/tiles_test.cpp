@@ -23,7 +23,7 @@ namespace {
 using Tiles = TemporaryFolder;
 
 const std::vector<std::string> several{"te_delayed:amax_history_len=2", "te_current", "te_block", "dsv3",
-                                       "te_block:block=3x7:scales=fp32", "mxfp8:block=1"};
+                                       "te_block:block=4x8:scales=fp32", "mxfp8:block=1"};
 
 ReplayOptions tile_options() {
   ReplayOptions options;

@@ -48,6 +48,7 @@ Plan plan_of(const CastRecord& cast) {
   plan.apply = cast.multiplier == ScaleRule::Multiplier::divisor ? Apply::divide : Apply::multiply;
   plan.scope = cast.scope;
   plan.select = cast.select;
+  plan.codec = cast.codec;
   plan.hadamard = cast.hadamard.size > 0 ? cast.hadamard : Hadamard{};
   return plan;
 }

@@ -32,6 +32,7 @@ struct CastRecord {
   Rounding rounding = Rounding::nearest_even;
   Overflow overflow = Overflow::saturate;
   ZeroRule zero = ZeroRule::keep;
+  Codec codec = Codec::none;
   // tile
   BlockShape tile;
   bool whole_tiles = false;  ///< a contracted dimension that is no multiple of the tile is refused

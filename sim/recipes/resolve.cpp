@@ -101,6 +101,14 @@ void check_cast(const CastRecord& cast) {
          "two levels of scales need tiles smaller than the tensor");
   refuse(cast.select != Select::none && cast.rule != Kind::nvfp4, "second.select", "scale.rule",
          "4over6 chooses between nvfp4 tile factors");
+  refuse(cast.codec != Codec::none && cast.rule != Kind::fixed, "element.codec", "scale.rule",
+         "a codec has no scales: scale.rule must be fixed");
+  refuse(cast.codec != Codec::none && (cast.tile.rows == 0 || cast.tile.cols == 0 || cast.hadamard.size > 0),
+         "element.codec", "tile.shape", "a codec needs tiles of a fixed size, and no Hadamard transform");
+  refuse(cast.hadamard.size > 0 && cast.tile != BlockShape{} && (cast.tile.rows == 0 || cast.tile.cols == 0),
+         "hadamard.size", "tile.shape", "a Hadamard transform needs tiles of a fixed size, or tensor");
+  refuse(cast.scope == Scope::row && cast.tile.rows != 1, "second.scope", "tile.shape",
+         "a factor of rows needs tiles of one row");
   refuse(cast.rounding == Rounding::te_e2m1 && cast.format != Format{2, 1, 1, Specials::finite}, "element.rounding",
          "element.format", "te-e2m1 rounds to e2m1");
   refuse(cast.rounding == Rounding::deepseek_e5m6 && cast.format != Format{5, 6, 15, Specials::ieee},

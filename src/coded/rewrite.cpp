@@ -189,7 +189,7 @@ RewriteCheck check_rewrite(const CodedTensor& before, const CodedTensor& after) 
         continue;
       }
       ++check.wrong, ++wrong[b];
-      check.saturated += before.codes[i] != after.codes[i] && (after.codes[i] & after.format.magnitude_mask()) == after.format.max_code() && std::fabs(y) > std::fabs(z);
+      check.saturated += (after.codes[i] & after.format.magnitude_mask()) == after.format.max_code() && std::fabs(y) > std::fabs(z);
       if (check.first_wrong < 0) check.first_wrong = i;
     }
   for (std::size_t b = 0; b < ratios.size(); ++b) {

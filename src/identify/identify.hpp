@@ -25,10 +25,13 @@ struct Suspect {
 struct Match {
   Suspect suspect;
   CodeDiff scales, codes;
-  /// All numbers and NaNs agree; the sign of a zero may not.
-  bool exact() const { return scales.differ == 0 && codes.differ == 0; }
-  /// Share of codes and of scales that differ, added.
-  double off() const { return scales.share() + codes.share(); }
+  /// All numbers, NaNs and signs of zeros agree.
+  bool exact() const { return scales.differ == 0 && codes.differ == 0 && codes.zero_signs == 0; }
+  /// Share of codes and of scales that differ, added; a zero of the other sign counts a thousandth.
+  double off() const {
+    const double zeros = codes.compared > 0 ? static_cast<double>(codes.zero_signs) / static_cast<double>(codes.compared) : 0.0;
+    return scales.share() + codes.share() + 1e-3 * zeros;
+  }
 };
 
 struct IdentifyOptions {

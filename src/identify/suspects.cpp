@@ -10,7 +10,7 @@
 namespace fp8scope {
 namespace {
 
-constexpr std::size_t most_choices = 256;  // of one recipe
+constexpr std::size_t most_choices = 1024;  // of one recipe
 
 /// Types that hold every element of x: they decide what an infinite quotient becomes.
 std::vector<Format> input_types(const CodedTensor& dump) {
@@ -62,6 +62,8 @@ void add(std::vector<Suspect>& suspects, Suspect suspect) {
   const bool by_input = suspect.cast.big_of_input;
   for (Suspect& known : suspects)
     if (known.cast == suspect.cast && (!by_input || known.kind.input == suspect.kind.input)) {
+      if (recipe_name(known.spec) == recipe_name(suspect.spec) && suspect.spec.size() < known.spec.size())
+        known.spec = suspect.spec, known.kind = suspect.kind, known.role = suspect.role;  // as its own role: fewer options
       const auto same_name = [&](const std::string& spec) { return recipe_name(spec) == recipe_name(suspect.spec); };
       if (!same_name(known.spec) && std::ranges::none_of(known.aliases, same_name)) known.aliases.push_back(suspect.spec);
       return;
@@ -85,24 +87,47 @@ bool fit(const CodedTensor& dump, const RecipeRecord& record, Suspect& s, std::s
   return same_cut(dump, s.cast.tile) && s.cast.format == dump.format && !out_of_reach(s.cast);
 }
 
+/// Whether some operand of a recipe, with at most one choice of its options, fits at all: there may be hundreds of them.
+bool may_fit(const CodedTensor& dump, const RecipeRecord& record, const Format& input) {
+  std::vector<std::string> texts{""};
+  for (const RecipeOption& option : record.options)
+    for (const RecipeChoice& choice : option.choices) texts.push_back(option.name + "=" + choice.value);
+  for (const std::string& text : texts)
+    for (const NamedRole& role : roles)
+      for (const NamedGemm& gemm : gemm_uses) {
+        Suspect s;
+        s.kind = {role.role, input, gemm.gemm};
+        try {
+          if (fit(dump, record, s, text)) return true;
+        } catch (const std::invalid_argument&) {
+        }
+      }
+  return false;
+}
+
 }  // namespace
 
 std::vector<Suspect> named_suspects(const CodedTensor& dump) {
   std::vector<Suspect> suspects;
   const std::vector<Format> inputs = input_types(dump);
-  for (const NamedRecipe& row : recipes())
+  for (const NamedRecipe& row : recipes()) {
+    if (!may_fit(dump, *row.record, inputs[0])) continue;
     for (const std::string& options : option_texts(*row.record))
       for (const NamedRole& role : roles)
         for (const NamedGemm& gemm : gemm_uses)
-          for (const Format& input : inputs) {
+          try {
             Suspect s;
             s.version = row.version, s.evidence = row.evidence, s.role = role.role;
-            s.kind = {role.role, input, gemm.gemm};
-            try {
-              if (fit(dump, *row.record, s, options)) add(suspects, std::move(s));
-            } catch (const std::invalid_argument&) {  // choices that exclude each other
+            s.kind = {role.role, inputs[0], gemm.gemm};
+            if (!fit(dump, *row.record, s, options)) continue;
+            const std::size_t types = s.cast.big_of_input ? inputs.size() : 1;
+            for (std::size_t i = 0; i < types; ++i) {
+              s.kind.input = inputs[i];
+              add(suspects, s);
             }
+          } catch (const std::invalid_argument&) {  // choices that exclude each other
           }
+  }
   return suspects;
 }
 
