@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "sim/bits.hpp"
+#include "sim/error_element.hpp"
 
 namespace fp8scope {
 
@@ -53,55 +53,32 @@ void ErrorSums::merge(const ErrorSums& other) {
 
 namespace {
 
-/// The nearest value of the format: v clamped to MAX, then cut to its mantissa by adding and taking
-/// away 2^(e + 23 - m), where e is the exponent of v but at least that of the smallest normal. Other
-/// roundings differ from that by a place where it went up, or where v was a tie; all exact.
-float value_by_magic(const CastLimits& limits, float v) {
-  const float clamped = std::fabs(v) < limits.max ? std::fabs(v) : limits.max;
-  const float power = bits_float(float_bits(clamped) & inf_bits);
-  const float exponent = power > limits.min_normal ? power : limits.min_normal;
-  const float magic = bits_float(float_bits(exponent) + limits.magic);
-  float value = (clamped + magic) - magic;
-  if (limits.rounding != Rounding::nearest_even) {
-    const float place = bits_float(float_bits(exponent) + limits.magic - (23u << 23));  // 2^(e - m)
-    const float up = value - clamped;
-    if (limits.rounding == Rounding::toward_zero && up > 0.0f) value -= place;
-    if (limits.rounding == Rounding::nearest_away && up == -0.5f * place) value += place;
-    if (limits.rounding == Rounding::nearest_zero && up == 0.5f * place) value -= place;
-  }
-  return std::copysign(value, v);
-}
-
 struct Lanes {
   std::array<double, sum_lanes> noise{}, error{}, cross{};
 };
 
 void add_element(const CastLimits& limits, const CastRow& row, std::size_t i, Lanes& lanes,
                  ErrorSums& sums) {
-  const float magnitude = std::fabs(row.x[i]);
-  const bool x_finite = is_finite(row.x[i]);
-  const float x = x_finite ? row.x[i] : 0.0f;
-  const float v = limits.divide ? x / row.scale[i] : x * row.scale[i];
+  const float x = is_finite(row.x[i]) ? row.x[i] : 0.0f;
+  const float v = scaled(limits.divide ? Apply::divide : Apply::multiply, x, row.scale[i]);
   const float value = limits.by_magic ? value_by_magic(limits, v) : row.value[i];
-  const float y = value * row.scale_inv[i];
-  if (x_finite && (is_nan(v) || !is_finite(y))) ++sums.lost;
-  if (!x_finite || is_nan(v) || !is_finite(y)) return;
+  const ElementError of = element_error(limits, row.x[i], v, value, row.scale_inv[i]);
+  sums.lost += of.lost;
+  if (!of.counts) return;
 
-  const float e = x - y;
   const std::size_t lane = i % sum_lanes;
-  const bool top = magnitude > limits.bulk;
-  const bool clipped = std::fabs(v) > limits.clip;
-  const double e2 = static_cast<double>(e) * e;
-  if (top) sums.noise_top += e2; else lanes.noise[lane] += e2;
-  if (clipped) sums.clipped_loss += static_cast<double>(magnitude) - std::fabs(y);
-  lanes.error[lane] += e;
-  lanes.cross[lane] += static_cast<double>(x) * e;
-  sums.max_abs = std::max(sums.max_abs, std::fabs(e));
-  if (x != 0.0f) sums.max_rel = std::max(sums.max_rel, std::fabs(e) / magnitude);
-  sums.underflow += x != 0.0f && value == 0.0f;
-  sums.overflow += magnitude > limits.max * row.scale_inv[i];
-  sums.clipped += clipped;
-  sums.subnormal += value != 0.0f && std::fabs(value) < limits.min_normal;
+  const float magnitude = std::fabs(of.x), error = std::fabs(of.e);
+  const double e2 = static_cast<double>(of.e) * of.e;
+  if (of.top) sums.noise_top += e2; else lanes.noise[lane] += e2;
+  if (of.clipped) sums.clipped_loss += static_cast<double>(magnitude) - of.rest;
+  lanes.error[lane] += of.e;
+  lanes.cross[lane] += static_cast<double>(of.x) * of.e;
+  sums.max_abs = std::max(sums.max_abs, error);
+  if (of.x != 0.0f) sums.max_rel = std::max(sums.max_rel, error / magnitude);
+  sums.underflow += of.underflow;
+  sums.overflow += of.overflow;
+  sums.clipped += of.clipped;
+  sums.subnormal += of.subnormal;
 }
 
 }  // namespace

@@ -37,7 +37,10 @@ FP8_HD constexpr RandomBits random_bits(std::uint64_t seed, std::uint64_t index)
   const std::uint64_t group = index / 4;
   const PhiloxWords words = philox4x32(
       {{static_cast<std::uint32_t>(group), static_cast<std::uint32_t>(group >> 32), 0u, 0u}}, seed);
-  return {words.word[index % 4], 32};
+  // Not words.word[index % 4]: on a GPU that index would move the words to memory.
+  const std::uint32_t low = index % 2 == 0 ? words.word[0] : words.word[1];
+  const std::uint32_t high = index % 2 == 0 ? words.word[2] : words.word[3];
+  return {index % 4 < 2 ? low : high, 32};
 }
 
 }  // namespace fp8scope

@@ -9,11 +9,12 @@
 
 namespace fp8scope {
 
-/// Code of one element: all the arithmetic of quantize(), on the CPU and on the GPU.
+/// Code of one element: all the arithmetic of quantize(), on the CPU and on the GPU. A NaN keeps its
+/// sign; a GPU's product would not.
 FP8_HD constexpr std::uint32_t quantize_element(const Format& f, float x, float scale,
                                                 const CastRule& rule, RandomBits random = {},
                                                 Apply apply = Apply::multiply) {
-  return encode(f, scaled(apply, x, scale), rule, random);
+  return encode(f, is_nan(x) ? x : scaled(apply, x, scale), rule, random);
 }
 
 /// codes[r, c] = encode(x[r, c] * scale of its block), or x / scale as `apply` says.

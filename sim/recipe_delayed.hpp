@@ -31,6 +31,11 @@ class DelayedRecipe final : public Recipe {
   float amax_in_use() const override { return in_use_; }
   std::int64_t frozen_steps() const override { return frozen_; }
 
+  AmaxAlgorithm algorithm() const { return algorithm_; }
+  const DelayedOptions& options() const { return options_; }
+  /// fl(MAX * 2^-margin).
+  float max() const { return max_; }
+
   float scale() const { return scale_; }
   /// [L] as Transformer Engine stores it: 0, then the newest L-1 amaxes, oldest first.
   std::vector<float> history() const;

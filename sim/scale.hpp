@@ -204,8 +204,8 @@ FP8_HD constexpr Scales quotient_scales(const ScaleRule& rule, float amax) {
   return {scale, scale_inv};
 }
 
-/// The scales of a block whose largest magnitude is `amax`.
-FP8_HD constexpr Scales block_scales(const ScaleRule& rule, float amax) {
+/// block_scales() but for the payload of a NaN, which processors choose.
+FP8_HD constexpr Scales raw_block_scales(const ScaleRule& rule, float amax) {
   using Kind = ScaleRule::Kind;
   if (rule.kind != Kind::te && rule.kind != Kind::fixed) {
     if (rule.add_floor) amax = amax + rule.floor;
@@ -240,6 +240,13 @@ FP8_HD constexpr Scales block_scales(const ScaleRule& rule, float amax) {
   if (rule.old_reciprocal) scales.scale = e8m0_reciprocal_te_2_12(code);
   if (rule.flush_subnormal && amax < 0x1p-126f) scales.scale = 0.0f;
   return scales;
+}
+
+/// The scales of a block whose largest magnitude is `amax`. A NaN is the default quiet one.
+FP8_HD constexpr Scales block_scales(const ScaleRule& rule, float amax) {
+  const Scales s = raw_block_scales(rule, amax);
+  const float nan = bits_float(0x7fc00000u);
+  return {is_nan(s.scale) ? nan : s.scale, is_nan(s.scale_inv) ? nan : s.scale_inv};
 }
 
 /// How a recipe stores scale_inv.

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "sim/device.hpp"
+
 namespace fp8scope {
 
 /// How the unit's sum p of N_C products joins the binary32 sum, and where the scales sa, sb come in.
@@ -31,11 +33,12 @@ inline constexpr NamedScaleOrder scale_orders[] = {
 };
 
 /// One promotion, as the order says.
-inline float promote(ScaleOrder order, float sum, float p, float sa, float sb) {
+FP8_HD inline float promote(ScaleOrder order, float sum, float p, float sa, float sb) {
+  using std::fma;
   switch (order) {
-    case ScaleOrder::product: return std::fma(sa * sb, p, sum);
-    case ScaleOrder::first_a: return std::fma(p * sa, sb, sum);
-    case ScaleOrder::first_b: return std::fma(p * sb, sa, sum);
+    case ScaleOrder::product: return fma(sa * sb, p, sum);
+    case ScaleOrder::first_a: return fma(p * sa, sb, sum);
+    case ScaleOrder::first_b: return fma(p * sb, sa, sum);
     default: return sum + p;
   }
 }

@@ -69,7 +69,9 @@ struct PackedPart {
   }
 };
 
-void check(const ScaledMatrix& a, const ScaledMatrix& b, const ScaledGemmOptions& options) {
+}  // namespace
+
+void check_scaled_gemm(const ScaledMatrix& a, const ScaledMatrix& b, const ScaledGemmOptions& options) {
   require(a.k == b.k, "gemm: A and B differ in K");
   for (const ScaledMatrix* m : {&a, &b}) {
     require((m->wide() ? std::ssize(m->wide_codes) : std::ssize(m->codes)) >= m->rows * m->k,
@@ -94,7 +96,11 @@ void check(const ScaledMatrix& a, const ScaledMatrix& b, const ScaledGemmOptions
             "gemm: a scale must not change within N_C products");
 }
 
-}  // namespace
+KPart k_part(std::int64_t k, const ScaledGemmOptions& options, std::int64_t part) {
+  const std::int64_t unit = options.promote > 0 ? options.promote : std::max(1, options.model.terms);
+  const std::int64_t units = (k + unit - 1) / unit;
+  return {std::min(units * part / options.split_k * unit, k), std::min(units * (part + 1) / options.split_k * unit, k)};
+}
 
 void run_in_order(std::size_t count, const std::function<void(std::size_t)>& task) {
   for (std::size_t i = 0; i < count; ++i) task(i);
@@ -102,19 +108,15 @@ void run_in_order(std::size_t count, const std::function<void(std::size_t)>& tas
 
 void scaled_gemm(const ScaledMatrix& a, const ScaledMatrix& b, const ScaledGemmOptions& options,
                  std::span<const float> c, std::span<float> d, const Executor& execute) {
-  check(a, b, options);
+  check_scaled_gemm(a, b, options);
   const std::size_t size = static_cast<std::size_t>(a.rows * b.rows);
   require(d.size() >= size && (c.empty() || c.size() >= size), "gemm: C or D is too short");
   const Model& model = options.model;
   const bool at_end = model.scale_block == 0 && one_scale(a) && one_scale(b);
   const bool scaled = model.scale_block == 0 && !at_end;
-  // Parts of K are whole intervals, or whole steps of the unit.
-  const std::int64_t unit = options.promote > 0 ? options.promote : std::max(1, model.terms);
-  const std::int64_t units = (a.k + unit - 1) / unit;
   std::vector<float> partial(options.split_k > 1 ? size : 0);
   for (std::int64_t part = 0; part < options.split_k; ++part) {
-    const std::int64_t begin = std::min(units * part / options.split_k * unit, a.k);
-    const std::int64_t end = std::min(units * (part + 1) / options.split_k * unit, a.k);
+    const auto [begin, end] = k_part(a.k, options, part);
     const PackedPart left(a, model, begin, end), right(b, model, begin, end);
     const ScalePromotion promotion(a, b, options, begin, scaled);
     const Gemm product{model,
@@ -141,14 +143,8 @@ void scaled_gemm(const ScaledMatrix& a, const ScaledMatrix& b, const ScaledGemmO
     });
     for (std::size_t i = 0; part > 0 && i < size; ++i) d[i] += partial[i];
   }
-  const auto round = [&](float x) {
-    return options.bf16_output ? decode(bf16, encode(bf16, x, {.overflow = Overflow::special})) : x;
-  };
-  const float scale = at_end ? a.scale_inv[0] * b.scale_inv[0] : 1.0f;
-  for (std::size_t i = 0; i < size; ++i) {
-    d[i] = round(at_end ? d[i] * scale : d[i]);
-    if (!c.empty()) d[i] = round(d[i] + c[i]);
-  }
+  const ProductEnd last{at_end, options.bf16_output, at_end ? a.scale_inv[0] * b.scale_inv[0] : 1.0f};
+  for (std::size_t i = 0; i < size; ++i) d[i] = finish_element(last, d[i], c.empty() ? nullptr : &c[i]);
 }
 
 }  // namespace fp8scope

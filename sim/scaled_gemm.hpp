@@ -7,6 +7,7 @@
 
 #include "sim/accumulator.hpp"
 #include "sim/block.hpp"
+#include "sim/convert.hpp"
 #include "sim/format.hpp"
 #include "sim/scale_order.hpp"
 
@@ -35,6 +36,32 @@ struct ScaledGemmOptions {
   std::int64_t split_k = 1;    ///< parts of K summed apart, then added in binary32, in order
 };
 
+/// Throws std::invalid_argument as scaled_gemm() does for operands and options that do not go together.
+void check_scaled_gemm(const ScaledMatrix& a, const ScaledMatrix& b, const ScaledGemmOptions& options);
+
+/// The parts of K that split_k makes: whole promotion intervals, or whole steps of the unit.
+struct KPart {
+  std::int64_t begin, end;
+};
+KPart k_part(std::int64_t k, const ScaledGemmOptions& options, std::int64_t part);
+
+/// What happens to the sum of all parts: one scale of both tensors, D's format, C.
+struct ProductEnd {
+  bool scaled, bf16_output;
+  float scale;  ///< fl(sa * sb)
+};
+
+/// One element of D. NaN is 0x7fffffff.
+FP8_HD inline float finish_element(const ProductEnd& end, float sum, const float* c) {
+  constexpr Format half_word = bf16;  // device code has no address of the global
+  const auto round = [&](float x) {
+    return end.bf16_output ? decode(half_word, encode(half_word, x, {.overflow = Overflow::special})) : x;
+  };
+  float d = round(end.scaled ? sum * end.scale : sum);
+  if (c != nullptr) d = round(d + *c);
+  return is_nan(d) ? bits_float(0x7fffffffu) : d;
+}
+
 /// Runs task(0) .. task(count - 1), in any order and on any threads.
 using Executor = std::function<void(std::size_t count, const std::function<void(std::size_t)>& task)>;
 
@@ -44,9 +71,9 @@ void run_in_order(std::size_t count, const std::function<void(std::size_t)>& tas
 /// D = A B^T of quantised matrices, as a matrix unit and the loop around it compute it, bit for bit.
 ///
 /// Each part of K: the unit adds N_C products from zero, k ascending; the order brings the sums
-/// together. Parts are added. If both matrices have one scale, fl(sa * sb) is multiplied at the end.
+/// together. Parts are added in order. If both matrices have one scale, fl(sa * sb) is multiplied at the end.
 /// Units with block scales take them inside (powers of two only). D is rounded to its format; then C
-/// is added and the sum rounded again.
+/// is added and the sum rounded again. NaN is 0x7fffffff.
 ///
 /// c  [a.rows, b.rows] or empty
 /// d  [a.rows, b.rows], written

@@ -17,6 +17,7 @@ constexpr BenchSuite table[] = {
     {"recipes", "forty recipes over one tensor at once against one after the other; NVFP4 with Hadamard", "GB/s",
      bench_recipes},
     {"gemm", "matrix products of every kind of unit, against Eigen's SGEMM", "GMAC/s", bench_gemm},
+    {"gpu_gemm", "emulated products on the GPU, and Hopper's own against cuBLASLt", "GMAC/s", bench_gpu_gemm},
     {"train", "training steps of the 0.9 M model, every thread a run of its own; BF16 against Eigen's products, the rest against BF16",
      "ktok/s", bench_train},
 };

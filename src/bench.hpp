@@ -52,6 +52,7 @@ std::vector<BenchResult> bench_tile(const BenchOptions&);
 std::vector<BenchResult> bench_replay(const BenchOptions&);
 std::vector<BenchResult> bench_recipes(const BenchOptions&);
 std::vector<BenchResult> bench_gemm(const BenchOptions&);
+std::vector<BenchResult> bench_gpu_gemm(const BenchOptions&);
 std::vector<BenchResult> bench_train(const BenchOptions&);
 
 /// A function that takes part in a bench: processes elements [begin, end) of its data. Several

@@ -24,12 +24,6 @@ constexpr std::int64_t prepared_rows = 256;
 /// Rows whose tiles are held at a time.
 constexpr std::int64_t tile_panel_rows = 256;
 
-/// Smallest amax that counts under the cast's rule; 0: none.
-float floor_of(const TensorCast& cast) {
-  if (!cast.rule || cast.given || cast.rule->add_floor) return 0.0f;
-  return cast.rule->kind == ScaleRule::Kind::torchao ? std::max(cast.rule->floor, 1e-12f) : cast.rule->floor;
-}
-
 float from_magnitude(std::uint32_t bits) { return bits_float(bits > inf_bits ? 0x7fc00000u : bits); }
 
 }  // namespace
@@ -102,6 +96,11 @@ struct CastPass::Tile {
 };
 
 CastPass::~CastPass() = default;
+
+float CastPass::floor_of(const TensorCast& cast) {
+  if (!cast.rule || cast.given || cast.rule->add_floor) return 0.0f;
+  return cast.rule->kind == ScaleRule::Kind::torchao ? std::max(cast.rule->floor, 1e-12f) : cast.rule->floor;
+}
 
 void CastPass::require_whole_blocks(const Plan& plan, const BlockShape& block, std::int64_t rows,
                                     std::int64_t cols, const std::string& where) {
@@ -445,23 +444,25 @@ void CastPass::fill_scales(std::size_t cast, const Panel& panel, std::int64_t r,
   }
 }
 
-std::vector<CastResult> CastPass::finish() {
+double CastPass::median_row_noise(const TensorFacts& facts, const std::vector<double>& noise) {
   std::vector<double> ratio;
+  for (std::int64_t r = 0; r < facts.rows(); ++r)
+    if (facts.row_power()[r] > 0.0) ratio.push_back(noise[r] / facts.row_power()[r]);
+  if (ratio.empty()) return std::numeric_limits<double>::quiet_NaN();
+  const auto middle = ratio.begin() + (ratio.size() - 1) / 2;
+  std::nth_element(ratio.begin(), middle, ratio.end());
+  return *middle;
+}
+
+std::vector<CastResult> CastPass::finish() {
   for (std::size_t i = 0; i < casts_.size(); ++i) {
-    ratio.clear();
-    for (std::int64_t r = 0; r < facts_.rows(); ++r)
-      if (facts_.row_power()[r] > 0.0) ratio.push_back(row_noise_[i][r] / facts_.row_power()[r]);
     results_[i].bulk_power = bulk_power_;
     results_[i].scale_inv_min = ranges_[i].low;
     results_[i].scale_inv_max = ranges_[i].high;
     results_[i].headroom = ranges_[i].headroom;
     results_[i].blocks = ranges_[i].blocks;
     results_[i].floored = ranges_[i].floored;
-    results_[i].median_row_noise = std::numeric_limits<double>::quiet_NaN();
-    if (ratio.empty()) continue;
-    const auto middle = ratio.begin() + (ratio.size() - 1) / 2;
-    std::nth_element(ratio.begin(), middle, ratio.end());
-    results_[i].median_row_noise = *middle;
+    results_[i].median_row_noise = median_row_noise(facts_, row_noise_[i]);
   }
   return std::move(results_);
 }

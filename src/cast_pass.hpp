@@ -50,6 +50,10 @@ class CastPass {
   /// [casts], with the scales of those that have one for the whole tensor.
   const std::vector<TensorCast>& casts() const { return casts_; }
 
+  /// Smallest amax that counts under the cast's rule; 0: none.
+  static float floor_of(const TensorCast& cast);
+  /// sum e^2 / sum x^2 of the median row.  noise  [rows] sum e^2
+  static double median_row_noise(const TensorFacts& facts, const std::vector<double>& noise);
   /// Whether prepare() must see the whole tensor before add(): the amax after a Hadamard transform.
   bool needs_preparation() const;
   /// Takes in rows [first, first + count) before any add(); panels as those of add().

@@ -6,6 +6,7 @@
 #include "sim/names.hpp"
 #include "src/array.hpp"
 #include "src/command.hpp"
+#include "src/device_option.hpp"
 #include "src/errors.hpp"
 #include "src/gemm_request.hpp"
 #include "src/npy.hpp"
@@ -84,15 +85,18 @@ int run_gemm(const Args& args) {
   options.add("encoding", "NAME", "what 8- or 16-bit elements of the inputs encode");
   options.add("output,o", "FILE", "product, as .npy");
   add_run_options(options);
+  add_device_option(options);
   if (!options.parse(args)) return 0;
 
   const std::string encoding = options.text_or("encoding", "");
   const int threads = thread_count(options);
   use_isa(options);
+  const Multiply multiply = device_multiply(options);
   const std::string layout = options.text_or("b-layout", "nk");
   if (layout != "nk" && layout != "kn") throw UsageError(fmt::format("--b-layout {}: wanted nk or kn", layout));
-  const std::vector<GemmRequest> requests = gemm_requests(options, "hopper_wgmma");
+  std::vector<GemmRequest> requests = gemm_requests(options, "hopper_wgmma");
   if (requests.size() != 1) throw UsageError("gemm computes one product: wanted one --accumulator, one --promote");
+  requests.front().multiply = multiply;
   const auto output = options.text("output");
   for (const std::string& word : options.words())
     if (output) require_other_file(*output, array_file(word));

@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "cuda/device.hpp"
 #include "sim/simd/isa.hpp"
 #include "src/command.hpp"
 #include "src/hdf5.hpp"
@@ -22,6 +23,12 @@ int run_info(const Args& args) {
   fmt::print(" (in use: {})\n", isa_name(isa()));
   fmt::print("hdf5      {}\n", h5::library_version());
   fmt::print("cuda      {}\n", cuda_build);
+  if (cuda::device_count() == 0) fmt::print("gpu       none: {}\n", cuda::why_none());
+  for (int i = 0; i < cuda::device_count(); ++i) {
+    const cuda::DeviceInfo gpu = cuda::device_info(i);
+    fmt::print("gpu {:<5} {}, {}, {} multiprocessors, {} MiB, driver for CUDA {}\n", i, gpu.name,
+               gpu.architecture(), gpu.multiprocessors, gpu.memory >> 20, gpu.driver);
+  }
   return 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include "sim/simd/isa.hpp"
 #include "src/command.hpp"
+#include "src/device_option.hpp"
 #include "src/errors.hpp"
 #include "src/gemm_request.hpp"
 #include "src/gemm_tables.hpp"
@@ -94,18 +95,23 @@ int run_replay(const Args& args) {
   options.flag("scales", "store the scale of every block in the results");
   options.add("max-mem", "BYTES", "tensors held in memory at a time, default 1GiB");
   add_run_options(options);
+  add_device_option(options);
   options.flag("reproducible", "leave out of the results all that differs between runs and machines");
   options.flag("allow-nan", "keep tensors without a finite number");
   options.flag("no-progress", "no progress bar");
   if (!options.parse(args)) return 0;
 
   const std::string& path = options.words()[0];
-  const ReplayOptions replay_options = read_options(options);
-  const std::vector<GemmRequest> requests = gemm_requests(options, "");
+  ReplayOptions replay_options = read_options(options);
+  std::vector<GemmRequest> requests = gemm_requests(options, "");
   if (requests.empty())
     for (const char* name : {"promote", "order", "output-format", "split-k"})
       if (options.has(name)) throw UsageError(fmt::format("--{} says how products are computed: it needs --accumulator", name));
   const Isa isa = use_isa(options);
+  const auto engine = device_engine(options);
+  replay_options.engine = engine.get();
+  const Multiply multiply = device_multiply(options);
+  for (GemmRequest& request : requests) request.multiply = multiply;
   const auto output = options.text("output");
   if (output) require_other_file(*output, path);
   const Trace trace(path);

@@ -27,6 +27,7 @@ int run_cast(const Args&);
 int run_formats(const Args&);
 int run_gemm(const Args&);
 int run_validate(const Args&);
+int run_probe(const Args&);
 int run_recipes(const Args&);
 int run_replay(const Args&);
 int run_report(const Args&);

@@ -125,7 +125,8 @@ GemmError measure_gemm(const GemmOperand& a, const GemmOperand& b, const GemmReq
   if (a.cast.plan.hadamard != b.cast.plan.hadamard)
     throw std::invalid_argument("only one of the operands is Hadamard transformed: their product means nothing");
   const CastOperand left = cast_operand(a), right = cast_operand(b);
-  scaled_gemm(left.matrix(a), right.matrix(b), options, {}, d, execute);
+  if (request.multiply) request.multiply(left.matrix(a), right.matrix(b), options, {}, d);
+  else scaled_gemm(left.matrix(a), right.matrix(b), options, {}, d, execute);
   const std::vector<float> unit(d.begin(), d.end());
   for (std::size_t i = 0; i < unit.size(); ++i) {
     const auto round = [&](float x) { return request.bf16_output ? decode(bf16, encode(bf16, x, {.overflow = Overflow::special})) : x; };

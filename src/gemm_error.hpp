@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -34,6 +35,10 @@ struct CastOperand {
 };
 CastOperand cast_operand(const GemmOperand& operand);
 
+/// scaled_gemm() as something else than this CPU computes it: the same arguments, the same bits.
+using Multiply = std::function<void(const ScaledMatrix& a, const ScaledMatrix& b, const ScaledGemmOptions& options,
+                                    std::span<const float> c, std::span<float> d)>;
+
 /// How a product is computed, as asked for.
 struct GemmRequest {
   std::string accumulator = "hopper_wgmma";  ///< as parse_model() takes it
@@ -41,6 +46,7 @@ struct GemmRequest {
   std::string order = "auto";    ///< a row of scale_orders, or "auto": the recipe's with block scales, else plain
   bool bf16_output = false;
   std::int64_t split_k = 1;
+  Multiply multiply = {};        ///< empty: scaled_gemm()
 };
 
 /// Throws UnknownName, std::invalid_argument for a request that does not fit the operands.

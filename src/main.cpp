@@ -4,6 +4,7 @@
 #include <new>
 #include <system_error>
 
+#include "cuda/device.hpp"
 #include "sim/names.hpp"
 #include "sim/recipes/record.hpp"
 #include "src/command.hpp"
@@ -50,6 +51,8 @@ int main(int argc, char** argv) {
     return code;
   } catch (const Error& error) {
     return report(error.code(), error.what());
+  } catch (const cuda::DeviceError& error) {
+    return report(Exit::io, error.what());
   } catch (const std::bad_alloc&) {
     return report(Exit::io, "out of memory; lower --max-mem or use fewer threads");
   } catch (const std::system_error& error) {  // fmt's, where standard output cannot be written

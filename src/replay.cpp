@@ -13,6 +13,7 @@
 #include <mutex>
 #include <numeric>
 
+#include "src/device_pass.hpp"
 #include "src/errors.hpp"
 #include "src/replay_plan.hpp"
 
@@ -23,8 +24,9 @@ namespace {
 struct Batch {
   std::size_t number;
   std::vector<ReplayCast> casts;
-  std::vector<TensorCast> tensor_casts;
-  std::vector<CastResult> results;
+  std::vector<TensorCast> tensor_casts;  ///< those that this CPU measures
+  std::vector<std::size_t> places;       ///< of them in results
+  std::vector<CastResult> results;       ///< [casts]
   std::vector<CastTiles> tiles;
 };
 
@@ -160,12 +162,14 @@ class Replay {
   }
 
   Batch batch_of(const TensorPlan& plan, std::size_t step, std::size_t number) const {
-    Batch batch{number, {}, {}, {}, {}};
+    Batch batch{number, {}, {}, {}, {}, {}};
     for (std::size_t c = 0; c < plan.casts.size(); ++c) {
       if (control_.wanted && plan.casts[c].recipe / control_.recipes_per_batch != number) continue;
       batch.casts.push_back(plan.casts[c]);
       batch.tensor_casts.push_back(plan.tensor_casts[step][c]);
+      batch.places.push_back(batch.places.size());
     }
+    batch.results.resize(batch.casts.size());
     return batch;
   }
 
@@ -191,10 +195,21 @@ class Replay {
     }
   }
 
+  /// What a device knows it measures, the rest this CPU: the results are the same.
   void measure_job(Job& job) {
+    if (options_.engine && !options_.tiles) measure_on_device(job);
     const TensorInfo& info = input_.tensors[job.tensor];
     std::int64_t step = tile_rows;
-    for (const Batch& batch : job.batches) step = std::lcm(step, CastPass::panel_rows(batch.tensor_casts));
+    bool any = false;
+    for (const Batch& batch : job.batches) {
+      if (batch.tensor_casts.empty()) continue;
+      any = true;
+      step = std::lcm(step, CastPass::panel_rows(batch.tensor_casts));
+    }
+    if (!any && job.facts) {
+      for (std::size_t b = 0; b < job.batches.size(); ++b) report_batch(job, b);
+      return;
+    }
     job.facts = std::make_unique<TensorFacts>(info.rows, info.cols, job.plan->by_column);
     for_each_panel(job, step, [&](std::int64_t first, std::int64_t count, const float* x) {
       job.facts->add(first, count, x);
@@ -210,6 +225,33 @@ class Replay {
         take_batch(job, b, pass);
       });
     });
+  }
+
+  /// Measures the casts that the kernels know and takes them out of what is left to this CPU.
+  void measure_on_device(Job& job) {
+    const TensorInfo& info = input_.tensors[job.tensor];
+    std::unique_ptr<DevicePass> pass;
+    for (Batch& batch : job.batches) {
+      std::vector<TensorCast> known, left;
+      std::vector<std::size_t> known_places, left_places;
+      for (std::size_t c = 0; c < batch.tensor_casts.size(); ++c) {
+        const bool knows = DevicePass::knows(batch.tensor_casts[c]);
+        (knows ? known : left).push_back(batch.tensor_casts[c]);
+        (knows ? known_places : left_places).push_back(batch.places[c]);
+      }
+      if (known.empty()) continue;
+      if (!pass) {
+        pass = std::make_unique<DevicePass>(*options_.engine, info.rows, info.cols);
+        for_each_panel(job, 1, [&](std::int64_t first, std::int64_t count, const float* x) { pass->upload(first, count, x); });
+        job.facts = std::make_unique<TensorFacts>(pass->facts());
+      }
+      put(batch, known_places, pass->measure(*job.facts, known, job.plan->whole_amax[job.step]));
+      batch.tensor_casts = std::move(left), batch.places = std::move(left_places);
+    }
+  }
+
+  static void put(Batch& batch, const std::vector<std::size_t>& places, std::vector<CastResult> results) {
+    for (std::size_t i = 0; i < places.size(); ++i) batch.results[places[i]] = std::move(results[i]);
   }
 
   /// Every panel feeds all batches, so that a tensor larger than memory is read twice, not once a batch.
@@ -233,8 +275,13 @@ class Replay {
 
   void take_batch(Job& job, std::size_t b, CastPass& pass) {
     Batch& batch = job.batches[b];
-    batch.results = pass.finish();
+    put(batch, batch.places, pass.finish());
     batch.tiles = pass.finish_tiles();
+    report_batch(job, b);
+  }
+
+  void report_batch(const Job& job, std::size_t b) {
+    const Batch& batch = job.batches[b];
     if (control_.measured && !failed_) control_.measured(item_of(job, batch), batch.number);
   }
 

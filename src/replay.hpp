@@ -7,9 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "cuda/engine.hpp"
 #include "sim/recipe.hpp"
 #include "src/cast_pass.hpp"
 #include "src/cast_stats.hpp"
+#include "src/gemm_error.hpp"
 #include "src/trace.hpp"
 
 namespace fp8scope {
@@ -40,6 +42,7 @@ struct ReplayOptions {
   bool requantise = false;             ///< products that contract rows cast the earlier cast, not the source
   std::uint64_t max_memory = 1u << 30; ///< bytes of tensors held at a time
   int threads = 1;
+  cuda::Engine* engine = nullptr;      ///< what measures the casts; nullptr: this CPU. The results are the same
   std::optional<TileRequest> tiles;    ///< also measure tiles
 };
 

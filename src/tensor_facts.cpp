@@ -110,6 +110,21 @@ void TensorFacts::add(std::int64_t first, std::int64_t count, const float* x) {
   for (auto& mine : counters_->of_thread) mine->drain(magnitudes_);
 }
 
+void TensorFacts::add_summed(std::span<const MomentSums> sums, std::span<const std::uint32_t> buckets,
+                             std::uint32_t largest, std::uint32_t largest_number) {
+  for (std::int64_t first = 0; first < rows_; first += tile_rows) {
+    MomentSums tile;
+    for (std::int64_t r = first; r < std::min(first + tile_rows, rows_); ++r) {
+      row_power_[r] = sums[r].power2;
+      tile.merge(sums[r]);
+    }
+    moments_.merge(tile);
+  }
+  for (std::size_t b = 0; b < buckets.size(); ++b) magnitudes_[b] += buckets[b];
+  largest_ = largest;
+  largest_number_ = largest_number;
+}
+
 void TensorFacts::add_largest(std::int64_t count, const float* x) {
   std::vector<std::uint32_t> columns(cols_);
   column_magnitudes(x, count, cols_, columns.data());

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "sim/error_sums.hpp"
@@ -29,6 +30,13 @@ class TensorFacts {
   ///
   /// x  [count, cols]
   void add(std::int64_t first, std::int64_t count, const float* x);
+  /// The whole tensor, instead of panels, where its rows were summed elsewhere.
+  ///
+  /// sums     [rows] moment_sums_scalar() of every row
+  /// buckets  [2^15] elements by the top 15 bits of their magnitude
+  /// largest, largest_number  patterns of the largest magnitude, with and without NaN
+  void add_summed(std::span<const MomentSums> sums, std::span<const std::uint32_t> buckets, std::uint32_t largest,
+                  std::uint32_t largest_number);
   /// To be called once after the last panel.
   void finish();
 

@@ -16,7 +16,6 @@ namespace fp8scope {
 
 namespace {
 
-using simd::CastPlan;
 using simd::Kernels;
 
 // A library built with -ffast-math may have switched flushing on for the whole process.
@@ -46,7 +45,7 @@ struct Cast {
   bool stream;
 
   Cast(const Format& f, const CastRule& rule, std::span<std::uint8_t> codes, Run run)
-      : plan(simd::make_plan(f, rule)), kernels(kernels_of(run.isa)) {
+      : plan(make_plan(f, rule)), kernels(kernels_of(run.isa)) {
     require(f.bits() <= 8, "a vectorised cast needs a format of at most 8 bits");
     require(!draws_bits(rule.rounding),
             "a vectorised cast has no random bits; encode stochastic rounding by element");

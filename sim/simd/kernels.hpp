@@ -4,36 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "sim/convert.hpp"
+#include "sim/cast_plan.hpp"
 #include "sim/simd/cast.hpp"
 
 namespace fp8scope::simd {
-
-/// A format and a rule as the constants of the vector code. The code of a finite x is taken from
-/// one addition: t = min(|x|, max) + M with M = 2^(e + 23 - m), e the exponent of |x| but at least
-/// the smallest normal one. The last place of M is that of the format at x, so the hardware rounds
-/// to nearest even, subnormals included, and the low bits of t are the significand. M also holds,
-/// in units of its last place, what makes the low byte of t + (M >> shift) the code; an even
-/// number, so ties are not disturbed.
-struct CastPlan {
-  Format format;
-  CastRule rule;
-  bool vectorised;  ///< false: only the scalar code knows this format or rule
-  bool plain;       ///< saturates all, one NaN code, has -0: none of the fields below `nan` matter
-
-  std::uint32_t max_bits;         ///< pattern of the largest finite value
-  std::uint32_t min_normal_bits;  ///< pattern of the smallest normal value
-  std::uint32_t to_magic;         ///< added to the exponent of x, the pattern of M
-  int shift;                      ///< 23 - mantissa bits
-  int sign_shift;                 ///< from the sign of binary32 to that of the format
-  std::uint32_t nan;              ///< code of a positive NaN
-  std::uint32_t negative_nan;
-  std::uint32_t overflow_above;   ///< magnitudes beyond this pattern, but NaN, get `overflow`
-  std::uint32_t overflow;         ///< code of +infinity
-  bool negative_zero;
-};
-
-CastPlan make_plan(const Format& f, const CastRule& rule);
 
 /// Functions of one instruction set; n elements in tiles of `tile`, of which the last may be short.
 struct Kernels {
