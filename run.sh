@@ -12,9 +12,12 @@ build_packages=(g++ cmake ninja-build pkg-config libeigen3-dev libboost-program-
 figure_packages=(python3-numpy python3-h5py python3-matplotlib)
 check_packages=(clang)  # one result file from two compilers
 
+portable_packages=(xz-utils libaec-dev zlib1g-dev)
+
 usage() {
   sed -n '2,5s/^# \{0,1\}//p' "$0"
   echo "  ./run.sh bench   build, measure the speeds of the README"
+  echo "  ./run.sh portable  build one binary for another machine: build/portable/fp8scope"
   exit "${1:-2}"
 }
 
@@ -66,7 +69,15 @@ check() {
   ctest --preset release -j "$(nproc)"
 }
 
+portable() {
+  install_missing "${build_packages[@]}" "${portable_packages[@]}"
+  cuda/portable_libraries.sh build/portable/libraries
+  build portable fp8scope
+  tests/portable_check.sh build/portable/fp8scope
+}
+
 case "${1:-}" in
+  portable) portable ;;
   demo) demo ;;
   check) check ;;
   bench)
