@@ -5,7 +5,7 @@
 # installed. Needs g++, tar, xz and apt-get, not root.
 set -euo pipefail
 folder=$(mkdir -p "$1" && cd "$1" && pwd)
-packages=(onetbb highway fmtlib tomlplusplus)
+packages=(onetbb highway fmtlib)
 mkdir -p "$folder/sources/lists/partial" && cd "$folder/sources"
 
 . /etc/os-release
@@ -15,7 +15,7 @@ case $ID in
 esac >sources.list
 apt=(apt-get -qq -o "Dir::Etc::sourcelist=$PWD/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$PWD/lists")
 "${apt[@]}" update
-"${apt[@]}" source --download-only "${packages[@]}" 2>/dev/null
+"${apt[@]}" source --download-only "${packages[@]}"
 
 library() {  # NAME SOURCE-PACKAGE "FLAGS" FILE...
   local name=$1 package=$2 flags=$3 objects=() file
@@ -36,6 +36,12 @@ library() {  # NAME SOURCE-PACKAGE "FLAGS" FILE...
 }
 library fmt fmtlib "-Iinclude" src/format.cc src/os.cc
 library hwy highway "-I." hwy/targets.cc hwy/aligned_allocator.cc
-library tomlplusplus tomlplusplus "-Iinclude -DTOML_HEADER_ONLY=0" src/toml.cpp
+# toml++ needs no sources: its installed headers hold the library.
+if [[ ! -f $folder/libtomlplusplus.a ]]; then
+  echo "libtomlplusplus.a"
+  printf '#define TOML_HEADER_ONLY 0\n#define TOML_IMPLEMENTATION\n#include <toml++/toml.h>\n' >toml.cpp
+  g++ -std=c++17 -O2 -fPIC -c toml.cpp -o toml.o
+  ar rcs "$folder/libtomlplusplus.a" toml.o
+fi
 library tbb onetbb "-Iinclude -Isrc -D__TBB_BUILD -D__TBB_NO_IMPLICIT_LINKAGE -mrtm -mwaitpkg -w" "src/tbb/*.cpp"
 ls -l "$folder"/*.a

@@ -111,8 +111,11 @@ struct ColumnLoop {
     for (int j = 0; j < held; ++j) {
       const int count = count_at(job, row0 + row + j, col0 + col);
       const std::int64_t at = (row0 + row + j) * job.cols + col0 + col;
-      codes[j] = encode_chunk<Mode>(job.coding, x.chunk[j], x.chunk[j].top(), [&](int i) { return scale[i]; }, finite,
-                              static_cast<std::uint64_t>(at));
+      Chunk<In> mine = x.chunk[j];
+      // Random bits need registers: rather than hold x through them, it is read again, from the cache.
+      if constexpr (Mode::stochastic) mine = load_chunk<In>(job.x, at, count, job.aligned && count == chunk);
+      codes[j] = encode_chunk<Mode>(job.coding, mine, mine.top(), [&](int i) { return scale[i]; }, finite,
+                                    static_cast<std::uint64_t>(at));
       if (job.codes && count > 0) store_codes(job.codes, at, count, job.aligned && count == chunk, codes[j]);
     }
     if (!job.transposed) return;
