@@ -17,10 +17,13 @@ check_packages=(clang  # one result file from two compilers
   python3-nbconvert python3-ipykernel        # the notebook
   slurm-wlm munge)                           # a cluster of one node
 
+portable_packages=(xz-utils libaec-dev zlib1g-dev)
+
 usage() {
   sed -n '2,5s/^# \{0,1\}//p' "$0"
   echo "  ./run.sh bench   build, measure the speeds of the README"
   echo "  ./run.sh check-sanitized   the part of check under the sanitizers, and the fuzzers"
+  echo "  ./run.sh portable  build one binary for another machine: build/portable/fp8scope"
   exit "${1:-2}"
 }
 
@@ -83,7 +86,15 @@ check_sanitized() {
   ctest --preset tsan -L tsan -j "$(nproc)"
 }
 
+portable() {
+  install_missing "${build_packages[@]}" "${portable_packages[@]}"
+  cuda/portable_libraries.sh build/portable/libraries
+  build portable fp8scope
+  tests/portable_check.sh build/portable/fp8scope
+}
+
 case "${1:-}" in
+  portable) portable ;;
   demo) demo ;;
   check) check ;;
   check-sanitized)

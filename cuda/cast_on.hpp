@@ -19,6 +19,7 @@ class CastOn {
         loops_(choose_loops(cast.block, grid_)), plan_(make_plan(cast.format, cast.rule)) {
     require(cast.format.bits() <= 16, "quantize: codes have at most 16 bits");
     require(!cast.transposed || loops_ == Loops::columns, "no kernel casts and transposes blocks of this shape");
+    require(!cast.transposed || cast.format.bits() <= 8, "transposed codes have at most 8 bits");
     require(!cast.given || loops_ == Loops::tensor, "given scales are for whole tensors");
     const auto blocks = static_cast<std::size_t>(grid_.blocks());
     scales_ = Memory<Scales>(blocks);
@@ -191,7 +192,7 @@ class CastOn {
     job.format = cast_.format, job.rule = cast_.rule, job.apply = cast_.apply;
     job.seed = cast_.seed, job.first = cast_.first;
     job.scales = scales_.get();
-    job.narrow = codes8_.get(), job.wide = codes16_.get();
+    job.narrow = codes8_.get(), job.wide = codes16_.get(), job.transposed = transposed_.get();
     machine_.template run<ElementLoop<In>>({ceil_div(grid_.cols, most_threads), grid_y(grid_.rows)}, most_threads, job);
   }
 

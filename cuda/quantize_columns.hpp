@@ -36,7 +36,6 @@ struct ColumnLoop {
  private:
   struct Held {
     Chunk<In> chunk[held];
-    std::uint32_t raw[held];
   };
   struct Place {
     int row, col;  ///< of the thread's first element in the tile
@@ -54,7 +53,6 @@ struct ColumnLoop {
     for (int j = 0; j < held; ++j) {
       const int count = count_at(job, row + j, col);
       x.chunk[j] = load_chunk<In>(job.x, (row + j) * job.cols + col, count, job.aligned && count == chunk);
-      x.raw[j] = x.chunk[j].top();
     }
   }
 
@@ -82,16 +80,17 @@ struct ColumnLoop {
                                      std::int64_t col0) {
     const int height = static_cast<int>(job.block_rows);
     team.each([&](int t) {
+      FP8_NO_UNROLL
       for (int i = t; i < side / height * side; i += threads) {
         const int block = i / side, column = i % side;
         const std::int64_t row = row0 + block * height, col = col0 + column;
-        if (row >= job.rows || col >= job.cols) continue;
         std::uint32_t top = 0;
+        FP8_NO_UNROLL
         for (int w = block * height / 16; w < (block + 1) * height / 16; ++w)
           top = shared.partial[w][column] > top ? shared.partial[w][column] : top;
         const Scales scales = block_scales(job.rule, amax_of(top));
         shared.scale[block][column] = scales.scale;
-        write_scales(job, row / height, col, top, scales);
+        if (row < job.rows && col < job.cols) write_scales(job, row / height, col, top, scales);
       }
     });
   }
@@ -112,8 +111,11 @@ struct ColumnLoop {
     for (int j = 0; j < held; ++j) {
       const int count = count_at(job, row0 + row + j, col0 + col);
       const std::int64_t at = (row0 + row + j) * job.cols + col0 + col;
-      codes[j] = encode_chunk<Mode>(job.coding, x.chunk[j], x.raw[j], [&](int i) { return scale[i]; }, finite,
-                              static_cast<std::uint64_t>(at));
+      Chunk<In> mine = x.chunk[j];
+      // Random bits need registers: rather than hold x through them, it is read again, from the cache.
+      if constexpr (Mode::stochastic) mine = load_chunk<In>(job.x, at, count, job.aligned && count == chunk);
+      codes[j] = encode_chunk<Mode>(job.coding, mine, mine.top(), [&](int i) { return scale[i]; }, finite,
+                                    static_cast<std::uint64_t>(at));
       if (job.codes && count > 0) store_codes(job.codes, at, count, job.aligned && count == chunk, codes[j]);
     }
     if (!job.transposed) return;

@@ -133,6 +133,7 @@ struct ElementLoop {
     const Scales* scales = nullptr;  ///< [grid.blocks()]
     std::uint8_t* narrow = nullptr;   ///< codes, of formats of at most 8 bits
     std::uint16_t* wide = nullptr;    ///< codes, of the others
+    std::uint8_t* transposed = nullptr;  ///< [cols, rows] the codes again, of formats of at most 8 bits
   };
   struct Shared {};
 
@@ -150,6 +151,7 @@ struct ElementLoop {
                                                     job.apply);
         if (job.narrow) job.narrow[i] = static_cast<std::uint8_t>(code);
         else job.wide[i] = static_cast<std::uint16_t>(code);
+        if (job.transposed) job.transposed[c * job.grid.rows + r] = static_cast<std::uint8_t>(code);
       }
     });
   }

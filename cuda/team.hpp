@@ -21,6 +21,7 @@
 #define FP8_KERNEL __device__ __forceinline__
 #define FP8_UNROLL _Pragma("unroll")
 #define FP8_UNROLL_2 _Pragma("unroll 2")
+#define FP8_NO_UNROLL _Pragma("unroll 1")
 #else
 #include <algorithm>
 #include <vector>
@@ -28,6 +29,7 @@
 #define FP8_KERNEL inline
 #define FP8_UNROLL
 #define FP8_UNROLL_2
+#define FP8_NO_UNROLL
 #endif
 
 namespace fp8scope::cuda {

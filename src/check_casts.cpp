@@ -133,7 +133,7 @@ void check_recipe(cuda::Engine& engine, cuda::DeviceTensor& tensor, const CheckT
       BlockCast cast = block_cast(plan, block, rule, amax(plan.amax_rule, t.x));
       if (rows_contracted && cast.block == plan.block) continue;
       if (!fits(plan, cast.block, t)) continue;
-      cast.transposed = cuda::one_kernel_transposes(cast.block);
+      cast.transposed = cuda::one_kernel_transposes(cast.block) && plan.format.bits() <= 8;
       check_cast(tensor, t, cast, fmt::format("{} {} {}", spec, role.name, block_name(cast.block)), take);
     }
   }

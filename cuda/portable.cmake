@@ -1,0 +1,35 @@
+# FP8SCOPE_PORTABLE: one binary that needs libc and libm alone, to be built on a machine without a GPU
+# and carried to one with: cuda/README.md. After the libraries are found, before targets use them.
+option(FP8SCOPE_PORTABLE "Link everything but libc and libm into the program" OFF)
+if(NOT FP8SCOPE_PORTABLE)
+  return()
+endif()
+
+# What Debian has no static library of; cuda/portable_libraries.sh makes them.
+function(fp8scope_link_statically target name)
+  find_library(FP8SCOPE_STATIC_${name} lib${name}.a PATHS ${CMAKE_BINARY_DIR}/libraries NO_DEFAULT_PATH)
+  if(NOT FP8SCOPE_STATIC_${name})
+    message(FATAL_ERROR "lib${name}.a was not found. Run: cuda/portable_libraries.sh ${CMAKE_BINARY_DIR}/libraries")
+  endif()
+  get_target_property(type ${target} TYPE)
+  if(type STREQUAL "INTERFACE_LIBRARY")
+    set_target_properties(${target} PROPERTIES INTERFACE_LINK_LIBRARIES ${FP8SCOPE_STATIC_${name}})
+    return()
+  endif()
+  get_target_property(configurations ${target} IMPORTED_CONFIGURATIONS)
+  foreach(configuration ${configurations})
+    set_target_properties(${target} PROPERTIES IMPORTED_LOCATION_${configuration} ${FP8SCOPE_STATIC_${name}})
+  endforeach()
+endfunction()
+fp8scope_link_statically(TBB::tbb tbb)
+fp8scope_link_statically(fmt::fmt fmt)
+fp8scope_link_statically(PkgConfig::hwy hwy)
+fp8scope_link_statically(PkgConfig::tomlplusplus tomlplusplus)
+
+# The find module's static mode still names shared libraries, some of which HDF5 does not even use here.
+foreach(library z sz aec)
+  find_library(FP8SCOPE_STATIC_${library} lib${library}.a REQUIRED)
+endforeach()
+list(FILTER HDF5_LIBRARIES EXCLUDE REGEX "lib(sz|z|crypto|curl|dl|m|pthread)\\.(so|a)$")
+list(FILTER HDF5_HL_LIBRARIES EXCLUDE REGEX "lib(sz|z|crypto|curl|dl|m|pthread)\\.(so|a)$")
+list(APPEND HDF5_LIBRARIES ${FP8SCOPE_STATIC_sz} ${FP8SCOPE_STATIC_aec} ${FP8SCOPE_STATIC_z})
