@@ -21,7 +21,6 @@ constexpr Command table[] = {
     {"rewrite", "codes and scales rewritten or transposed: do they still describe the same tensor", run_rewrite},
     {"identify", "which recipe made these codes and scales, and in what others differ", run_identify},
     {"events", "delayed scaling driven by an event log: what went wrong, and when", run_events},
-    {"trace", "list, describe or verify a recorded trace", run_trace},
     {"train", "a language model trained with emulated arithmetic; probes of its gradients; recording", run_train},
     {"schedule", "pipelines of a training step, simulated: bubbles, communication, memory", run_schedule},
     {"report", "results as one HTML file to look at", run_report},
