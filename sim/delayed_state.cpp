@@ -6,7 +6,7 @@ namespace fp8scope {
 namespace {
 
 void roll(std::vector<float>& history) {
-  if (history.size() > 1) std::ranges::rotate(history, history.begin() + 1);
+  if (history.size() > 1) std::rotate(history.begin(), history.begin() + 1, history.end());
 }
 
 /// torch.max: NaN propagates.

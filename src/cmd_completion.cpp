@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "sim/names.hpp"
 #include "src/command.hpp"
 #include "src/errors.hpp"
@@ -22,6 +24,8 @@ std::vector<DescribedCommand> describe_commands() {
   std::vector<DescribedCommand> all;
   Options::describe_to([&](const std::string&, const boost::program_options::options_description& description) {
     for (const auto& option : description.options()) {
+      if (std::ranges::find(all.back().options, option->long_name(), &DescribedOption::name) != all.back().options.end())
+        continue;  // of an action before
       using boost::program_options::command_line_style::allow_dash_for_short;
       const std::string shorter = option->canonical_display_name(allow_dash_for_short);
       all.back().options.push_back({option->long_name(), shorter.starts_with("--") || !shorter.starts_with("-") ? "" : shorter.substr(1),
@@ -30,7 +34,8 @@ std::vector<DescribedCommand> describe_commands() {
   });
   for (const Command& command : commands()) {
     all.push_back({std::string(command.name), std::string(command.summary), {}});
-    command.run({"--help"});
+    if (command.actions.empty()) command.run({"--help"});
+    for (const std::string_view action : command.actions) command.run({std::string(action), "--help"});
   }
   Options::describe_to(nullptr);
   return all;

@@ -150,6 +150,8 @@ constexpr Action actions[] = {
     {"synth", "synthetic tensors, or a trace with outliers injected", run_trace_synth},
     {"export", "tensors of a trace as safetensors, npy or csv", run_trace_export},
 };
+// The completion scripts take the names from there.
+static_assert(std::ranges::equal(actions, trace_actions, {}, &Action::name));
 
 void print_actions() {
   fmt::print("usage: fp8scope trace ACTION ... [options]\n\n");

@@ -93,8 +93,8 @@ ProductModel model_for(const RecordedProduct& dump, const h5::Group& group, cons
 /// Who made the words, where the file says so: a model's are no evidence of a GPU.
 void print_source(const h5::Group& root) {
   const std::string source = root.text("source").value_or("");
-  if (source == "recorded")
-    fmt::print("recorded on {}, driver {}, {}\n", root.text("gpu_name").value_or("?"), root.text("driver").value_or("?"), root.text("date").value_or("?"));
+  if (const auto gpu = root.text("gpu_name"); gpu && source == "recorded")
+    fmt::print("recorded on {}, driver {}, {}\n", *gpu, root.text("driver").value_or("?"), root.text("date").value_or("?"));
   if (source == "modelled") fmt::print("modelled: a regression test of the model, no evidence of hardware\n");
 }
 
@@ -132,7 +132,8 @@ std::vector<std::string> recipes_to_try(const Options& options) {
   std::vector<std::string> names = options.list("try-recipes");
   for (const std::string& name : names) make_recipe(name, {});  // misspelt
   if (!names.empty()) return names;
-  for (const NamedRecipe& recipe : recipes()) names.emplace_back(recipe.name);
+  for (const NamedRecipe& recipe : recipes())
+    if (make_recipe(recipe.name, {})->plan().codec == Codec::none) names.emplace_back(recipe.name);  // has codes to multiply
   return names;
 }
 

@@ -15,10 +15,14 @@ struct Command {
   std::string_view name;
   std::string_view summary;
   int (*run)(const Args&);
+  std::span<const std::string_view> actions = {};  ///< words that must follow, each with options of its own
 };
 
 /// All of them, in the order of the help text.
 std::span<const Command> commands();
+
+/// What 'trace' can do, in the order of its help.
+inline constexpr std::string_view trace_actions[] = {"ls", "stat", "verify", "import", "slice", "synth", "export"};
 
 int run_info(const Args&);
 int run_bench(const Args&);

@@ -15,7 +15,7 @@ constexpr Command table[] = {
     {"replay", "recipes over a recorded trace: what each loses, as a table and as HDF5", run_replay},
     {"validate", "recorded words of a matrix unit or a kernel against a model", run_validate},
     {"probe", "how the matrix units of this machine's GPU add: their numbers, their row of the table", run_probe},
-    {"trace", "list, verify, import, slice, synthesise or export recorded tensors", run_trace},
+    {"trace", "list, verify, import, slice, synthesise or export recorded tensors", run_trace, trace_actions},
     {"statistics", "what every column of the results means, and by which name others know it", run_statistics},
     {"diff", "two results, two casts, or two recipes over a trace, down to scale bytes and codes", run_diff},
     {"rewrite", "codes and scales rewritten or transposed: do they still describe the same tensor", run_rewrite},

@@ -130,7 +130,7 @@ Reading read_order(Bench& b) {
     words.push_back(b.word(0.0f, placed));
   } while (std::ranges::next_permutation(terms).found);
   std::ranges::sort(words);
-  const auto distinct = std::ranges::unique(words).begin() - words.begin();
+  const auto distinct = std::unique(words.begin(), words.end()) - words.begin();
   return {"P4", "results of one sum in 24 orders", distinct == 1 ? "all the same" : fmt::format("{} different ones", distinct)};
 }
 

@@ -24,7 +24,9 @@ TEST(Completion, NamesEveryOptionOfEveryCommandForEveryShell) {
   const std::string bash = run_command(program + " completion bash").out, zsh = run_command(program + " completion zsh").out,
                     fish = run_command(program + " completion fish").out;
   for (const Command& command : commands()) {
-    const std::vector<std::string> options = options_of(std::string(command.name));
+    std::vector<std::string> options = options_of(std::string(command.name));
+    for (const std::string_view action : command.actions)
+      for (const std::string& option : options_of(fmt::format("{} {}", command.name, action))) options.push_back(option);
     EXPECT_FALSE(options.empty()) << command.name;
     const std::size_t at = bash.find(fmt::format("    {}) words=", command.name));
     ASSERT_NE(at, std::string::npos) << command.name;

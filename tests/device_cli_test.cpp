@@ -65,7 +65,7 @@ TEST(Device, GemmWritesTheWordsOfTheCpu) {
 
 TEST(Device, WithoutAGpuEveryCommandSaysThatItSkips) {
   if (cuda::device_count() > 0) GTEST_SKIP() << "there is a GPU";
-  for (const std::string command : {"replay " + trace + " --device cuda", std::string("validate --gpu")}) {
+  for (const std::string& command : {"replay " + trace + " --device cuda", std::string("validate --gpu")}) {
     const Outcome outcome = run_command(program + " " + command);
     EXPECT_EQ(outcome.code, 77) << command;
     EXPECT_NE(outcome.err.find(cuda::why_none()), std::string::npos) << outcome.err;

@@ -81,7 +81,7 @@ TEST(ValidateKernel, AnswersAWrongCommandLineInOneLine) {
   expect_one_line(validate("no_such_kernel"), 4, "no_such_kernel");
   expect_one_line(run_command(program + " validate --kernel /no/such.so:f"), 4, "/no/such.so");
   expect_one_line(run_command(program + " validate --kernel nocolon"), 2, "LIBRARY.so:FUNCTION");
-  expect_one_line(run_command(program + " validate"), 2, "DUMP.h5 or --kernel");
+  expect_one_line(run_command(program + " validate"), 2, "DUMP.h5, --kernel");
   expect_one_line(validate("gemm_hopper", "--shape 16x24"), 2, "MxNxK");
   expect_one_line(validate("gemm_hopper", "--scales 1y2"), 2, "--scales");
   expect_one_line(validate("gemm_hopper", "--order deepgem"), 2, "did you mean 'deepgemm'?");

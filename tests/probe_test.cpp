@@ -93,7 +93,7 @@ class ShiftedUnit final : public MatrixUnit {
   }
   void run(const UnitTiles& t, std::span<std::uint32_t> d) override {
     inner_.run(t, d);
-    std::ranges::rotate(d, d.begin() + 1);
+    std::rotate(d.begin(), d.begin() + 1, d.end());
   }
 
  private:

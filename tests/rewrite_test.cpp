@@ -64,7 +64,9 @@ TEST(Rewrite, TheExponentOnlyShiftIsWrongBelowTheNormalsAndRightAboveThem) {
     for (int shift = 0; shift < 10; ++shift) {
       const auto field = static_cast<int>((code & 0x7f) >> 3);
       const bool same = exponent_only_shift(e4m3, code, shift) == exact_shift(e4m3, code, shift);
-      if (field - shift >= 1 || shift == 0 || (code & 0x7f) == 0) EXPECT_TRUE(same) << code << " >> " << shift;
+      if (field - shift >= 1 || shift == 0 || (code & 0x7f) == 0) {
+        EXPECT_TRUE(same) << code << " >> " << shift;
+      }
       same ? ++right : ++wrong;
     }
   }

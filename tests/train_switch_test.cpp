@@ -123,14 +123,18 @@ TEST_P(Switches, ChangeWhatTheySayAndNothingElse) {
   }
   EXPECT_EQ(!linear_changed.empty(), has(linear));
   EXPECT_EQ(!passed_changed.empty(), has(passed));
-  if (has(only_o)) EXPECT_EQ(linear_changed, (std::set<std::string>{"L00.o.w", "L01.o.w"}));
+  if (has(only_o)) {
+    EXPECT_EQ(linear_changed, (std::set<std::string>{"L00.o.w", "L01.o.w"}));
+  }
   if (has(only_down)) {
     EXPECT_TRUE(linear_changed.contains("L01.down.w"));
     EXPECT_FALSE(passed_changed.contains("norm"));
   }
   EXPECT_EQ(before.values != after.values, has(update));
   EXPECT_EQ(after.memory < before.memory, has(less_memory)) << before.memory << " -> " << after.memory;
-  if (!has(routing)) EXPECT_EQ(after.traffic < before.traffic, has(less_traffic)) << before.traffic << " -> " << after.traffic;
+  if (!has(routing)) {
+    EXPECT_EQ(after.traffic < before.traffic, has(less_traffic)) << before.traffic << " -> " << after.traffic;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, Switches, testing::ValuesIn(cases), [](const auto& info) {
