@@ -1,6 +1,7 @@
 #include "src/replay_tables.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "sim/names.hpp"
@@ -28,6 +29,24 @@ double median(std::vector<double> values) {
   const auto middle = values.begin() + (values.size() - 1) / 2;
   std::nth_element(values.begin(), middle, values.end());
   return *middle;
+}
+
+/// What the operands of a role are cast to, and the range of it before scales.
+void add_formats(Table& table, const NamedRole& role, std::span<const std::string> names) {
+  const std::string prefix = std::string(role.operand) + "_", of = " of " + std::string(role.name) + "s";
+  auto& format = table.add<std::string>(prefix + "format", "1", "element format" + of + "; empty: no floating-point format");
+  auto& most = table.add<double>(prefix + "max", "1", "its largest value");
+  auto& normal = table.add<double>(prefix + "min_normal", "1", "its smallest normal value");
+  auto& least = table.add<double>(prefix + "min_subnormal", "1", "its smallest value above zero");
+  for (const std::string& recipe : names) {
+    const Plan plan = make_recipe(recipe, {role.role})->plan();
+    const bool floats = plan.codec == Codec::none;
+    const int exponent = plan.format.min_exponent();
+    format.push_back(floats ? format_name(plan.format) : "");
+    most.push_back(floats ? plan.format.max_value() : std::numeric_limits<double>::quiet_NaN());
+    normal.push_back(floats ? std::ldexp(1.0, exponent) : std::numeric_limits<double>::quiet_NaN());
+    least.push_back(floats ? std::ldexp(1.0, exponent - plan.format.mantissa_bits) : std::numeric_limits<double>::quiet_NaN());
+  }
 }
 
 double smallest(const std::vector<double>& values) {
@@ -112,6 +131,7 @@ Table recipe_table(std::span<const std::string> names) {
     spec.push_back(recipe);
     version.push_back(find_recipe(recipe_name(recipe)).version);
   }
+  for (const NamedRole& role : roles) add_formats(table, role, names);
   return table;
 }
 

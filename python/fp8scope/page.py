@@ -63,10 +63,8 @@ def payload(results):
         "results": {**ids, **{c: packed(table[c]) for c in STATISTICS + FACTS if c in table}},
         "units": {c: results.units["results", c] for c in STATISTICS if c in table},
         "statistics": [c for c in STATISTICS if c in table],
-        "formats": _formats(results),
+        "ranges": _ranges(results),
     }
-    if "format_id" in table:
-        out["results"]["format_id"] = packed(table["format_id"], "<i4")
     if "hist" in results.tables():
         out["hist"] = _histograms(results.columns("hist"))
     if "gemm" in results.tables():
@@ -91,13 +89,12 @@ def _plain(value):
     return value if isinstance(value, (str, int, float, list)) else str(value)
 
 
-def _formats(results):
-    """[{name, max, min_normal, min_subnormal}] of the element formats, where the file has them."""
-    if "lookup/format" not in results.tables():
-        return []
-    table = results.columns("lookup/format")
-    return [{"name": n, "max": float(a), "min_normal": float(b), "min_subnormal": float(c)}
-            for n, a, b, c in zip(table["name"], table["max"], table["min_normal"], table["min_subnormal"])]
+def _ranges(results):
+    """[recipes] of {operand: [smallest subnormal, smallest normal, MAX]} before scales, where the file has them."""
+    table = results.columns("lookup/recipe")
+    operands = [o for o in ("x", "w", "dy") if f"{o}_max" in table]
+    limits = lambda o, r: [float(table[f"{o}_{c}"][r]) for c in ("min_subnormal", "min_normal", "max")]
+    return [{o: limits(o, r) for o in operands if np.isfinite(table[f"{o}_max"][r])} for r in range(len(table["name"]))]
 
 
 def _histograms(hist):
@@ -123,5 +120,6 @@ def _tile_maps(tiles):
                      "gemm": int(groups[3, g]), "row": packed(tiles["tile_row"][rows], "<i4"),
                      "col": packed(tiles["tile_col"][rows], "<i4"),
                      "scale_inv": packed(tiles["scale_inv"][rows]), "amax": packed(tiles["amax"][rows]),
-                     "sqnr_db": packed(tiles["sqnr_db"][rows]), "underflow": packed(tiles["underflow"][rows])})
+                     "sqnr_db": packed(tiles["sqnr_db"][rows]),
+                     "underflow": packed(tiles["underflow_count"][rows] / np.maximum(tiles["n"][rows], 1))})
     return {"maps": maps, "left_out": int(groups.shape[1] - len(maps))}

@@ -22,7 +22,7 @@ def result_file(tmp_path_factory):
     """Results of three recipes and one matrix unit on the bundled trace."""
     path = tmp_path_factory.mktemp("results") / "results.h5"
     run("replay", TRACE, "--recipes", "te_delayed:amax_history_len=1,te_current,dsv3", "-a", "hopper_wgmma",
-        "-o", path, "--no-progress")
+        "--tiles", "worst:500", "-o", path, "--no-progress")
     return path
 
 

@@ -49,6 +49,8 @@ def test_loads_offline_without_an_error(page):
     assert page.find_element("id", "count").text == "24 of 24 tensors, 3 of 3 recipes"
     for chart in ("heat", "sqnr", "bulk", "amax", "exponents", "gemm"):
         assert page.find_elements("css selector", f"#{chart} .main-svg"), chart
+    ranges = page.execute_script("return document.getElementById('exponents').data.map(t => t.name)")
+    assert ranges == ["elements", "te_delayed:amax_history_len=1", "te_current", "dsv3"]
     assert "http" not in page.execute_script("return [...document.querySelectorAll('[src],link[href]')].map("
                                              "e => e.src || e.href).filter(u => !u.startsWith('data:')).join()")
 
@@ -82,6 +84,17 @@ def test_a_click_on_a_cell_shows_its_tensor(page):
     after = page.execute_script("return state.tensor")
     assert after != before
     assert page.execute_script("return document.getElementById('tensor').value") == str(after)
+
+
+def test_a_scale_map_shows_the_tiles_of_the_file(page, result_file):
+    tiles = load(result_file).columns("tiles")
+    tensor, step, recipe, gemm = (tiles[c][0] for c in ("tensor_id", "step", "recipe_id", "gemm_id"))
+    page.execute_script(f"state.tensor = {tensor}; drawDetail()")
+    label = f"{load(result_file).names('recipe')[recipe]}, step {step}, {load(result_file).names('gemm')[gemm]}"
+    page.execute_script("const s = document.getElementById('tile-map');"
+                        "s.value = [...s.options].find(o => o.textContent === arguments[0]).value; s.onchange()", label)
+    z = page.execute_script("return document.getElementById('tiles').data[0].z")
+    assert z[tiles["tile_row"][0]][tiles["tile_col"][0]] == pytest.approx(np.log2(tiles["scale_inv"][0]), abs=1e-5)
 
 
 def test_filters_narrow_what_is_shown(page):

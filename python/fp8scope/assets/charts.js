@@ -73,10 +73,10 @@ function drawExponents() {
   const cut = used.length ? [used[0], used[used.length - 1] + 1] : [0, 1];
   const x = hist.exponent.slice(...cut), y = [...counts.slice(...cut)];
   const traces = [{type: "bar", name: "elements", x, y, marker: {color: "#8c959f"}, hovertemplate: "2^%{x}: %{y}<extra></extra>"}];
-  const shapes = [], top = Math.max(...y, 1);
+  const top = Math.max(...y, 1);
   let level = 0;
   for (const [recipe, rows] of rowsByRecipe(state.tensor)) {
-    const range = formatRange(rows);
+    const range = formatRange(recipe, rows);
     if (!range || level >= 12) continue;
     const height = top * Math.pow(1.35, ++level);
     traces.push({type: "scatter", mode: "lines+markers", name: data.recipes[recipe], line: {...line(recipe), width: 3},
@@ -84,15 +84,14 @@ function drawExponents() {
       hovertemplate: "%{text}: 2^%{x:.2f}<extra>" + data.recipes[recipe] + "</extra>"});
   }
   Plotly.react("exponents", traces, layout("exponents of all steps, and the range of each format", "floor(log2 |x|)", "elements",
-    {yaxis: {type: "log"}, rest: {shapes, bargap: 0.05}}), CONFIG);
+    {yaxis: {type: "log"}, rest: {bargap: 0.05}}), CONFIG);
 }
 const RANGE_ENDS = ["smallest subnormal", "smallest normal", "MAX"];
-// [smallest subnormal, smallest normal, MAX] in units of x for the median step: format limits times scale_inv.
-function formatRange(rows) {
-  if (!data.formats.length || !table.format_id) return null;
-  const format = data.formats[table.format_id[rows[0]]];
+// [smallest subnormal, smallest normal, MAX] in units of x for the median step: the format's limits times scale_inv.
+function formatRange(recipe, rows) {
+  const limits = data.ranges[recipe][data.tensors[state.tensor].split("/").pop()];
   const low = median(values(rows, "scale_inv_min")), high = median(values(rows, "scale_inv_max"));
-  return format && high > 0 ? [format.min_subnormal * low, format.min_normal * low, format.max * high] : null;
+  return limits && high > 0 && low > 0 ? [limits[0] * low, limits[1] * low, limits[2] * high] : null;
 }
 
 const TILE_SHOWS = {"log2 scale_inv": m => m.scale_inv.map(Math.log2), "log2 amax": m => m.amax.map(Math.log2), "SQNR, dB": m => m.sqnr_db,
@@ -101,8 +100,10 @@ function drawTiles(map, show) {
   const m = {row: unpack(map.row), col: unpack(map.col), scale_inv: unpack(map.scale_inv), amax: unpack(map.amax),
     sqnr_db: unpack(map.sqnr_db), underflow: unpack(map.underflow)};
   const z = TILE_SHOWS[show](m);
-  const grid = [];
-  for (let i = 0; i < z.length; i++) (grid[m.row[i]] ||= [])[m.col[i]] = Number.isFinite(z[i]) ? z[i] : null;
+  // Where only the worst tiles were kept, the others stay empty.
+  const columns = m.col.reduce((most, c) => Math.max(most, c + 1), 0), rows = m.row.reduce((most, r) => Math.max(most, r + 1), 0);
+  const grid = Array.from({length: rows}, () => new Array(columns).fill(null));
+  for (let i = 0; i < z.length; i++) if (Number.isFinite(z[i])) grid[m.row[i]][m.col[i]] = z[i];
   const height = Math.min(700, Math.max(240, 100 + 6 * grid.length));
   Plotly.react("tiles", [{type: "heatmap", z: grid, colorscale: "Viridis", colorbar: {thickness: 12},
     hovertemplate: "tile row %{y}, column %{x}<br>" + show + " %{z:.4g}<extra></extra>"}],

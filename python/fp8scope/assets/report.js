@@ -134,7 +134,7 @@ function setUp() {
     drawAll();
   });
   $("gemm-section").hidden = !gemm;
-  $("exponent-hint").textContent = data.formats.length ? "Ranges: smallest subnormal, smallest normal and MAX of the recipe's format, divided by its scale (median step)." : "";
+  $("exponent-hint").textContent = "Ranges: smallest subnormal, smallest normal and MAX of the recipe's format, times its scale_inv (median step).";
   drawAll();
 }
 setUp();
