@@ -244,26 +244,23 @@ struct EmulatedElement {
     const std::uint8_t* a = job.a.codes + row * job.a.stride + job.k_begin;
     const std::uint8_t* b = job.b.codes + column * job.b.stride + job.k_begin;
     const int length = static_cast<int>(job.k_end - job.k_begin), interval = job.promote > 0 ? static_cast<int>(job.promote) : length;
-    float total = 0.0f;
-    for (int k = 0; k < length; k += interval) {
-      const float unit = chain(job, a + k, b + k, length - k < interval ? length - k : interval);
+    // One loop over the steps of the unit: with one over promotions around it ptxas spills.
+    float total = 0.0f, unit = 0.0f;
+    for (int k = 0, begin = 0; k < length;) {
+      const int end = begin + interval < length ? begin + interval : length;
+      const int count = end - k < job.model.terms ? end - k : job.model.terms;
+      unit = accumulate::aligned_terms(job.model, RowOperands{job.a.format, a + k}, RowOperands{job.b.format, b + k}, NoScales{},
+                                       static_cast<std::size_t>(count), {}, accumulate::unpack_c(job.model.result, unit));
+      k += count;
+      if (k < end) continue;
       if (job.promote == 0) return is_nan(unit) ? bits_float(accumulate::nan_bits) : unit;
-      const float sa = job.scaled ? operand_scale(job.a, row, job.k_begin + k) : 1.0f;
-      const float sb = job.scaled ? operand_scale(job.b, column, job.k_begin + k) : 1.0f;
+      const float sa = job.scaled ? operand_scale(job.a, row, job.k_begin + begin) : 1.0f;
+      const float sb = job.scaled ? operand_scale(job.b, column, job.k_begin + begin) : 1.0f;
       total = promote(job.order, total, unit, sa, sb);
+      unit = 0.0f;
+      begin = end;
     }
     return is_nan(total) ? bits_float(accumulate::nan_bits) : total;
-  }
-
-  /// Steps of the unit from zero.
-  static FP8_KERNEL float chain(const Job& job, const std::uint8_t* a, const std::uint8_t* b, int length) {
-    float c = 0.0f;
-    const int terms = job.model.terms;
-    for (int k = 0; k < length; k += terms)
-      c = accumulate::aligned_terms(job.model, RowOperands{job.a.format, a + k}, RowOperands{job.b.format, b + k}, NoScales{},
-                                    static_cast<std::size_t>(length - k < terms ? length - k : terms), {},
-                                    accumulate::unpack_c(job.model.result, c));
-    return c;
   }
 };
 

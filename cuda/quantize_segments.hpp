@@ -38,7 +38,10 @@ struct SegmentLoop {
         if ((t & (job.lanes - 1)) == 0) write_scales(job, row, place / job.lanes, top(t), scales);
         if (!job.codes) return;
         const std::int64_t at = row * job.cols + place * chunk;
-        const Codes codes = encode_chunk<Mode>(job.coding, x(t), raw(t), [&](int) { return scales.scale; },
+        Chunk<In> mine = x(t);
+        // Random bits need registers: rather than hold x through them, it is read again, from the cache.
+        if constexpr (Mode::stochastic) mine = load_chunk<In>(job.x, at, count_at(job, place * chunk), job.aligned);
+        const Codes codes = encode_chunk<Mode>(job.coding, mine, raw(t), [&](int) { return scales.scale; },
                                          is_finite(scales.scale), static_cast<std::uint64_t>(at));
         store_codes(job.codes, at, count_at(job, place * chunk), job.aligned, codes);
       });
