@@ -38,12 +38,14 @@ struct TileLoop {
       const Scales scales = block_scales(job.rule, amax_of(top(t)));
       if (t == 0) write_scales(job, tile.row / job.block_rows, tile.col / job.block_cols, top(t), scales);
       if (!job.codes) return;
+      // Random bits need registers: rather than hold x through them, all of it is read again, from the cache.
+      constexpr int stored = Mode::stochastic ? 0 : kept;
       FP8_UNROLL
-      for (int k = 0; k < kept; ++k) {
+      for (int k = 0; k < stored; ++k) {
         const std::int64_t i = t + static_cast<std::int64_t>(k) * team.threads();
         if (i < tile.chunks) tile.store(job, i, x(t).chunk[k], x(t).raw[k], scales.scale);
       }
-      for (std::int64_t i = t + static_cast<std::int64_t>(kept) * team.threads(); i < tile.chunks; i += team.threads()) {
+      for (std::int64_t i = t + static_cast<std::int64_t>(stored) * team.threads(); i < tile.chunks; i += team.threads()) {
         const Chunk<In> more = tile.load(job, i);
         tile.store(job, i, more, more.top(), scales.scale);
       }

@@ -417,7 +417,8 @@ TEST(Statistics, EqualTransformerEnginesTorchaosAndDeepGemms) {
     const CastResult result = pass.finish()[0];
     std::map<std::string, double> got;
     for (const Statistic& s : statistics()) got[std::string(s.name)] = s.value(facts, result);
-    const auto want = [&](const char* key) { return expected.at("stats").at(key).get<double>(); };
+    const auto& stats = expected.at("stats");
+    const auto want = [&](const char* key) { return stats.at(key).get<double>(); };
     EXPECT_EQ(got["amax"], want("te_cur_amax")) << name;
     EXPECT_EQ(static_cast<double>(result.sums.underflow), want("te_underflows_num")) << name;
     EXPECT_FLOAT_EQ(static_cast<float>(100.0 * got["underflow"]), static_cast<float>(want("te_underflows%"))) << name;
