@@ -4,6 +4,12 @@
 
 namespace fp8scope::cuda {
 
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 890
+inline constexpr bool is_sm_89 = true;
+#else
+inline constexpr bool is_sm_89 = false;
+#endif
+
 /// Blocks of one column and 16, 32, 64 or 128 rows: the operand of a GEMM that contracts the rows
 /// (wgrad), with codes as they lie or transposed, or both. A thread block holds 128 x 128 elements in
 /// registers; a thread holds 16 columns of four neighbouring rows, so that four codes of a column are
@@ -113,7 +119,8 @@ struct ColumnLoop {
       const std::int64_t at = (row0 + row + j) * job.cols + col0 + col;
       Chunk<In> mine = x.chunk[j];
       // Random bits need registers: rather than hold x through them, it is read again, from the cache.
-      if constexpr (Mode::stochastic) mine = load_chunk<In>(job.x, at, count, job.aligned && count == chunk);
+      // So is it on sm_89, which would spill.
+      if constexpr (Mode::stochastic || is_sm_89) mine = load_chunk<In>(job.x, at, count, job.aligned && count == chunk);
       codes[j] = encode_chunk<Mode>(job.coding, mine, mine.top(), [&](int i) { return scale[i]; }, finite,
                                     static_cast<std::uint64_t>(at));
       if (job.codes && count > 0) store_codes(job.codes, at, count, job.aligned && count == chunk, codes[j]);
