@@ -376,26 +376,10 @@ ScaleRule CastPass::rule_at(std::size_t cast, const Panel& panel, const Workspac
 void CastPass::fill_codec_values(std::size_t cast, const Panel& panel, std::int64_t block_row, Workspace::OfCast& of) const {
   const Layout& layout = layouts_[layout_of_[cast]];
   const std::int64_t cols = facts_.cols(), rows = std::min(layout.rows, panel.count - block_row * layout.rows);
-  of.block_values.resize(static_cast<std::size_t>(rows * cols));
-  const Codec codec = casts_[cast].plan.codec;
-  if (layout.rows == 1 && !casts_[cast].turned) {  // in place: no block is gathered
-    const float* row = panel.of[layout.transform] + block_row * cols;
-    for (std::int64_t c = 0; c < cols; c += layout.cols) {
-      const auto width = static_cast<std::size_t>(std::min(layout.cols, cols - c));
-      codec_values(codec, {row + c, width}, {of.block_values.data() + c, width});
-    }
-    return;
-  }
-  std::vector<float> values;
-  for (std::int64_t k = 0; k < layout.across; ++k) {
-    const std::vector<float> block = block_elements(cast, panel, block_row, k);
-    const std::int64_t c0 = k * layout.cols, width = std::min(layout.cols, cols - c0);
-    values.resize(block.size());
-    codec_values(codec, block, values);
-    for (std::int64_t r = 0; r < rows; ++r)
-      for (std::int64_t c = 0; c < width; ++c)
-        of.block_values[r * cols + c0 + c] = values[casts_[cast].turned ? c * rows + r : r * width + c];
-  }
+  const auto size = static_cast<std::size_t>(rows * cols);
+  of.block_values.resize(size);
+  codec_matrix(casts_[cast].plan.codec, BlockGrid(rows, cols, {layout.rows, layout.cols}),
+               {panel.of[layout.transform] + block_row * layout.rows * cols, size}, of.block_values);
 }
 
 /// The elements of a block along the contracted dimension first, for a choice between two casts of it.

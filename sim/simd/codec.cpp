@@ -1,6 +1,8 @@
 #include "sim/simd/codec.hpp"
 
+#include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "sim/bits.hpp"
 #include "sim/require.hpp"
@@ -239,6 +241,25 @@ void codec_values(Codec codec, std::span<const float> x, std::span<float> y) {
   require(y.size() >= x.size(), "codec_values: fewer places than elements");
   if (isa() == Isa::scalar) return codec_values_scalar(codec, x, y);
   HWY_DYNAMIC_DISPATCH(CodecValuesTarget)(codec, x.data(), y.data(), x.size());
+}
+
+void codec_matrix(Codec codec, const BlockGrid& grid, std::span<const float> x, std::span<float> y) {
+  std::vector<float> tile;
+  for (std::int64_t top = 0; top < grid.rows; top += grid.block_rows)
+    for (std::int64_t left = 0; left < grid.cols; left += grid.block_cols) {
+      const std::int64_t bottom = std::min(top + grid.block_rows, grid.rows);
+      const auto width = static_cast<std::size_t>(std::min(grid.block_cols, grid.cols - left));
+      const auto row = [&](auto of, std::int64_t r) { return of.subspan(static_cast<std::size_t>(grid.element(r, left)), width); };
+      if (bottom == top + 1) {  // in place
+        codec_values(codec, row(x, top), row(y, top));
+        continue;
+      }
+      tile.clear();
+      for (std::int64_t r = top; r < bottom; ++r) tile.insert(tile.end(), row(x, r).begin(), row(x, r).end());
+      codec_values(codec, tile, tile);
+      for (std::int64_t r = top; r < bottom; ++r)
+        std::copy_n(tile.begin() + (r - top) * static_cast<std::int64_t>(width), width, row(y, r).begin());
+    }
 }
 
 }  // namespace fp8scope

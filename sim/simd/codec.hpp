@@ -2,6 +2,7 @@
 
 #include <span>
 
+#include "sim/block.hpp"
 #include "sim/recipes/codec.hpp"
 
 namespace fp8scope {
@@ -10,5 +11,10 @@ namespace fp8scope {
 ///
 /// x, y  [n]; may be the same
 void codec_values(Codec codec, std::span<const float> x, std::span<float> y);
+
+/// codec_values() of every tile of a matrix; how the elements of a tile are ordered does not matter.
+///
+/// x, y  [grid.rows, grid.cols]; not the same
+void codec_matrix(Codec codec, const BlockGrid& grid, std::span<const float> x, std::span<float> y);
 
 }  // namespace fp8scope
