@@ -21,6 +21,21 @@ std::vector<float> cublas_1x128_scales(std::span<const float> scale_inv, std::in
   return turned;
 }
 
+std::vector<float> cublas_128x128_scales(std::span<const float> scale_inv, std::int64_t rows, std::int64_t cols) {
+  const std::int64_t padded = (cols + 3) / 4 * 4;
+  std::vector<float> out(static_cast<std::size_t>(rows * padded), 0.0f);
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t c = 0; c < cols; ++c) out[r * padded + c] = scale_inv[r * cols + c];
+  return out;
+}
+
+std::vector<std::uint8_t> swizzled_scales(std::span<const std::uint8_t> codes, std::int64_t rows, std::int64_t cols) {
+  std::vector<std::uint8_t> out(static_cast<std::size_t>((rows + 127) / 128 * ((cols + 3) / 4) * 512), 0);
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t c = 0; c < cols; ++c) out[swizzled_mx_offset(r, c, cols * 32)] = codes[r * cols + c];
+  return out;
+}
+
 std::vector<std::uint8_t> pack_fp4(std::span<const std::uint16_t> codes) {
   std::vector<std::uint8_t> bytes((codes.size() + 1) / 2, 0);
   for (std::size_t i = 0; i < codes.size(); ++i)

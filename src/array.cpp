@@ -227,6 +227,13 @@ int ArrayFile::add_codes(const std::string& name, int bits, const std::string& e
   return array;
 }
 
+int ArrayFile::add_words(const std::string& name, const h5::Shape& shape, const std::string& long_name) {
+  const int array = add(name, h5::Type::u32, shape);
+  set(array, "units", std::string("1"));
+  set(array, "long_name", long_name);
+  return array;
+}
+
 int ArrayFile::add_doubles(const std::string& name, const h5::Shape& shape, const std::string& units,
                            const std::string& long_name) {
   const int array = add(name, h5::Type::f64, shape);

@@ -75,6 +75,8 @@ class ArrayFile {
                 const std::string& long_name);
   int add_floats(const std::string& name, const h5::Shape& shape, const std::string& units,
                  const std::string& long_name);
+  /// Words of 32 bits that hold several codes; they have no `encoding`.
+  int add_words(const std::string& name, const h5::Shape& shape, const std::string& long_name);
   /// Of binary64.
   int add_doubles(const std::string& name, const h5::Shape& shape, const std::string& units,
                   const std::string& long_name);

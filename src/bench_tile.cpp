@@ -1,4 +1,4 @@
-#include "sim/scale_primitives.hpp"
+#include "sim/mx_tile_scales.hpp"
 #include "src/bench.hpp"
 #include "src/bench_data.hpp"
 
@@ -15,15 +15,6 @@ void scales_of(std::span<const float> amax, std::span<float> scale, std::span<fl
   }
 }
 
-// E8M0 rounded up, the rule of Transformer Engine's MXFP8.
-void mx_scales_of(std::span<const float> amax, std::span<float> scale, std::span<float> scale_inv) {
-  for (std::size_t t = 0; t < amax.size(); ++t) {
-    const std::uint32_t code = e8m0_ceil(amax[t] * (1.0f / 448.0f), 254);
-    scale[t] = e8m0_reciprocal(code);
-    scale_inv[t] = pow2(static_cast<int>(code) - 127);
-  }
-}
-
 /// A fused cast. To add one, add a row.
 struct FusedTile {
   const char* name;
@@ -32,7 +23,7 @@ struct FusedTile {
 };
 constexpr FusedTile fused_tiles[] = {
     {"tile_1x128_e4m3", 128, scales_of},
-    {"tile_1x32_mxfp8", 32, mx_scales_of},
+    {"tile_1x32_mxfp8", 32, mx_tile_scales},
 };
 
 }  // namespace

@@ -45,8 +45,9 @@ Overflow overflow_by_name(std::string_view name) { return by_name(overflows, nam
 void set_policies(CastRule& rule, const std::vector<std::string>& words) {
   for (const std::string& word : words) {
     const std::size_t at = word.find('=');
-    if (word == "nvidia") rule = {.rounding = rule.rounding, .overflow = rule.overflow};
-    else if (word == "ml_dtypes") rule = ml_dtypes_rule(rule.rounding, rule.overflow);
+    const ZeroRule zero = rule.zero;  // of the recipe: no library's choice about NaN, infinity and scales
+    if (word == "nvidia") rule = {.rounding = rule.rounding, .overflow = rule.overflow, .zero = zero};
+    else if (word == "ml_dtypes") rule = ml_dtypes_rule(rule.rounding, rule.overflow), rule.zero = zero;
     else by_name(policy_keys, word.substr(0, at), "--policy").set(rule, at == word.npos ? "" : word.substr(at + 1));
   }
 }

@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "sim/names.hpp"
 #include "src/array.hpp"
 #include "src/coded/coded_tensor.hpp"
+#include "src/coded/layout.hpp"
 #include "src/coded/rewrite.hpp"
 #include "src/coded/whole_cast.hpp"
 #include "src/command.hpp"
@@ -52,6 +54,13 @@ CodedTensor rewritten(const CodedTensor& before, const Options& options) {
     const std::string recipe = options.text_or("recipe", all_powers_of_two(before) ? "dsv3:scales=ue8m0" : "dsv3");
     return cast_turned(before, values_of(before), recipe);
   }
+  if (const auto block = options.text("lossless-e4m3")) {
+    bool within = true;
+    const CodedTensor made = lossless_e4m3(before, parse_block(*block, "--lossless-e4m3"), within);
+    if (!within) fmt::print("E2M1 factors of some block lie further apart than 2^11: TileKernels stops here\n");
+    return made;
+  }
+  if (!options.has("scales-to-e8m0")) return before;  // only laid out
   const ScaleRounding rounding = by_name(scale_roundings, options.required("scales-to-e8m0"), "--scales-to-e8m0").rounding;
   return rewrite_scales(before, rounding, options.has("requantise"));
 }
@@ -93,7 +102,25 @@ int report(const CodedTensor& before, const CodedTensor& after, const RewriteChe
   return static_cast<int>(Exit::differs);
 }
 
-void write_coded(const std::string& path, const CodedTensor& t, const std::string& how) {
+void write_layout(ArrayFile& file, const NamedLayout& layout, const CodedTensor& t) {
+  const LaidOut out = layout.make(t);
+  const std::string name = (layout.of_codes ? "codes_" : "scale_inv_") + std::string(layout.name);
+  const std::string summary(layout.summary), word(layout.name);
+  const auto write = [&](int array, const auto& values) {
+    file.set(array, "layout", word);
+    const std::int64_t width = out.shape.size() > 1 ? out.shape[1] : 1;
+    file.write_rows(array, 0, static_cast<std::int64_t>(values.size()) / std::max<std::int64_t>(1, width), values.data());
+  };
+  if (const auto* floats = std::get_if<std::vector<float>>(&out.values))
+    return write(file.add_floats(name, out.shape, "1", summary), *floats);
+  if (const auto* packed = std::get_if<std::vector<std::uint32_t>>(&out.values))
+    return write(file.add_words(name, out.shape, summary), *packed);
+  const int array = file.add_codes(name, layout.of_codes ? t.format : *t.scale_codes, out.shape, summary);
+  write(array, std::get<std::vector<std::uint8_t>>(out.values));
+}
+
+void write_coded(const std::string& path, const CodedTensor& t, const std::string& how,
+                 const std::vector<const NamedLayout*>& layouts) {
   const BlockGrid grid = t.grid();
   ArrayFile file(path);
   const int codes = file.add_codes("codes", t.format, {t.rows, t.cols}, "codes of the elements");
@@ -113,6 +140,7 @@ void write_coded(const std::string& path, const CodedTensor& t, const std::strin
     const std::vector<std::uint8_t> bytes(t.stored.begin(), t.stored.end());
     file.write_rows(stored, 0, grid.down(), bytes.data());
   }
+  for (const NamedLayout* layout : layouts) write_layout(file, *layout, t);
   file.commit();
 }
 
@@ -123,6 +151,9 @@ int run_rewrite(const Args& args) {
   options.add("transpose,t", "RULE", "row tiles to column tiles: requantise, exact_shift, exponent_only");
   options.add("scales-to-e8m0,s", "ROUNDING", "factors to powers of two: up, down (truncated), nearest");
   options.flag("requantise", "with --scales-to-e8m0: also cast the codes again");
+  options.add("lossless-e4m3", "BLOCK", "E2M1 codes under E8M0 factors of 1x32 as E4M3 codes in larger blocks, e.g. 128x128");
+  options.add("layout,l", "A,B,...", "also write scales or codes as kernels read them: deepgemm_ue8m0, cublas_1x128, "
+                                     "cublas_128x128, mx_swizzled, fp4_pairs, e5m6_words");
   options.add("check,c", "FILE", "do these codes and scales still describe the tensor of CODED.h5?");
   options.add("recipe,r", "NAME", "of --transpose requantise; dsv3, with UE8M0 where the factors are powers of two");
   options.add("codes", "DATASET", "codes, where the name is none of codes, q, ...");
@@ -130,32 +161,43 @@ int run_rewrite(const Args& args) {
   options.add("x", "DATASET|FILE", "what was cast, to measure both roundings against it");
   options.add("format,f", "NAME", "element format, where the file does not say");
   options.add("block", "ROWSxCOLS", "block shape, where the shapes leave it open");
+  options.flag("packed", "codes of four bits lie two to a byte");
   options.add("output,o", "FILE", "HDF5 file for the rewritten codes and scales");
   if (!options.parse(args)) return 0;
-  const int asked = options.has("transpose") + options.has("scales-to-e8m0") + options.has("check");
-  if (asked != 1) throw UsageError("rewrite takes one of --transpose, --scales-to-e8m0 and --check");
+  const int asked = options.has("transpose") + options.has("scales-to-e8m0") + options.has("check") + options.has("lossless-e4m3");
+  if (asked != 1 && !(asked == 0 && options.has("layout")))
+    throw UsageError("rewrite takes one of --transpose, --scales-to-e8m0, --lossless-e4m3 and --check, or --layout");
   if (options.has("requantise") && !options.has("scales-to-e8m0")) throw UsageError("--requantise goes with --scales-to-e8m0");
   const std::string& path = options.words()[0];
   const auto output = options.text("output");
   if (output) require_other_file(*output, path);
+  std::vector<const NamedLayout*> wanted;
+  for (const std::string& name : options.list("layout")) wanted.push_back(&by_name(layouts(), name, "--layout"));
+  if (!wanted.empty() && !output) throw UsageError("--layout writes: name a file with --output");
   if (output && options.has("check")) throw UsageError("--check writes nothing: leave out --output");
   const CodedNames names{options.text_or("codes", ""), options.text_or("scales", ""), options.text_or("x", ""),
-                         options.text_or("format", ""), "", options.text_or("block", "")};
+                         options.text_or("format", ""), "", options.text_or("block", ""), options.has("packed")};
   const CodedTensor before = read_coded(path, names);
   CodedNames found = names;
   found.x.clear();
   const CodedTensor after = options.has("check") ? read_coded(*options.text("check"), found) : rewritten(before, options);
-  const int code = report(before, after, check_rewrite(before, after));
+  const RewriteCheck check = check_rewrite(before, after);
+  int code = report(before, after, check);
+  if (options.has("lossless-e4m3") && check.same != check.elements) {
+    fmt::print("the change is not lossless: {} values are rounded\n", check.elements - check.same);
+    code = static_cast<int>(Exit::differs);
+  }
   if (before.has_x && options.has("transpose")) {
     const std::string recipe = options.text_or("recipe", all_powers_of_two(before) ? "dsv3:scales=ue8m0" : "dsv3");
     fmt::print("cast from x     {:.4f} dB: column tiles made from the source, one rounding\n",
                sqnr(cast_turned(before, before.x, recipe), before.x));
   }
   if (output) {
-    std::string how = "transpose " + options.text_or("transpose", "");
+    std::string how = options.has("transpose") ? "transpose " + *options.text("transpose") : "none";
+    if (options.has("lossless-e4m3")) how = "lossless e4m3, " + *options.text("lossless-e4m3");
     if (options.has("scales-to-e8m0"))
       how = "scales to e8m0, " + *options.text("scales-to-e8m0") + (options.has("requantise") ? ", requantised" : "");
-    write_coded(*output, after, how);
+    write_coded(*output, after, how, wanted);
   }
   return code;
 }

@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "sim/names.hpp"
+#include "sim/quantize.hpp"
+#include "sim/recipes/history.hpp"
 #include "src/errors.hpp"
 
 namespace fp8scope {
@@ -63,9 +65,28 @@ Past past_from_tensors(const ReplayInput& input, const ReplayOptions& options, s
   return past;
 }
 
-/// Steps a recipe with a memory through the past and notes what it would do at the recorded steps.
-void run_through(Recipe& recipe, const Past& past, std::size_t cast,
+/// Share of the codes of a recorded step whose magnitude is that of MAX, under one scale.
+float saturated_share(const ReplayInput& input, std::size_t tensor, std::size_t step, const Plan& plan, float scale) {
+  const TensorInfo& info = input.tensors[tensor];
+  const std::int64_t rows = std::clamp<std::int64_t>((std::int64_t{1} << 22) / info.cols, 1, info.rows);
+  std::vector<float> x(static_cast<std::size_t>(rows * info.cols));
+  std::uint64_t saturated = 0;
+  for (std::int64_t first = 0; first < info.rows; first += rows) {
+    const std::int64_t count = std::min(rows, info.rows - first);
+    input.read_rows(tensor, step, first, count, x.data());
+    for (std::int64_t i = 0; i < count * info.cols; ++i)
+      saturated += (quantize_element(plan.format, x[static_cast<std::size_t>(i)], scale, plan.cast) &
+                    plan.format.magnitude_mask()) == plan.format.max_code();
+  }
+  return static_cast<float>(static_cast<double>(saturated) / (static_cast<double>(info.rows) * static_cast<double>(info.cols)));
+}
+
+/// Steps a recipe with a memory through the past and notes what it would do at the recorded steps. FP8-LM's automatic
+/// scaling needs the codes themselves: it sees those of recorded steps, and mu stays over the others.
+void run_through(Recipe& recipe, const Past& past, std::size_t cast, const ReplayInput& input, std::size_t tensor,
                  std::vector<std::vector<TensorCast>>& casts) {
+  auto* history = dynamic_cast<HistoryRecipe*>(&recipe);
+  if (history && !history->wants_saturated_share()) history = nullptr;
   std::size_t next = 0;
   for (std::size_t t = 0; t < past.amax.size() && next < past.recorded.size(); ++t) {
     const std::int64_t age = recipe.amax_age();
@@ -74,6 +95,7 @@ void run_through(Recipe& recipe, const Past& past, std::size_t cast,
     Scales scales;
     recipe.step({&past.amax[t], 1}, {&scales, 1});
     if (past.recorded[next] != static_cast<std::int64_t>(t)) continue;
+    if (history) history->take_saturated_share(saturated_share(input, tensor, next, recipe.plan(), scales.scale));
     TensorCast& step = casts[next++][cast];
     step.given = true;
     step.scales = scales;
@@ -139,7 +161,7 @@ TensorPlan plan_tensor(const ReplayInput& input, const ReplayOptions& options, s
   for (std::int64_t s = 0; sampled && slot >= 0 && s < info.steps; ++s)
     plan.whole_amax[s] = past.amax[past.recorded[s]];
   for (std::size_t c = 0; c < plan.recipes.size(); ++c)
-    if (!plan.recipes[c]->block_rule()) run_through(*plan.recipes[c], past, c, plan.tensor_casts);
+    if (!plan.recipes[c]->block_rule()) run_through(*plan.recipes[c], past, c, input, tensor, plan.tensor_casts);
   return plan;
 }
 

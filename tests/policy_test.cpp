@@ -7,6 +7,7 @@
 #include <map>
 
 #include "sim/recipes/record.hpp"
+#include "src/cast_policy.hpp"
 #include "src/errors.hpp"
 #include "tests/replay_fixture.hpp"
 
@@ -148,6 +149,23 @@ TEST(Policy, ARaggedKIsPaddedOrRefusedAsTheRecipeSays) {
       EXPECT_EQ(t.n, t.col == 0 ? 128u : 72u);
     });
   });
+}
+
+TEST(Policy, NamingALibrarysPolicyLeavesWhatTheRecipeSaysOfZerosRoundingAndOverflow) {
+  for (const NamedRecipe& row : recipes()) {
+    const CastRule before = make_recipe(row.name, {})->plan().cast;
+    CastRule nvidia = before, ml_dtypes = before;
+    set_policies(nvidia, {"nvidia"});
+    set_policies(ml_dtypes, {"ml_dtypes"});
+    EXPECT_EQ(nvidia, before) << row.name;  // it is the default
+    EXPECT_EQ(ml_dtypes.zero, before.zero) << row.name;
+    EXPECT_EQ(ml_dtypes.rounding, before.rounding) << row.name;
+  }
+  CastRule dropped = make_recipe("deepgemm_fp4", {})->plan().cast;
+  ASSERT_EQ(dropped.zero, ZeroRule::drop);
+  set_policies(dropped, {"ml_dtypes", "nvidia"});
+  EXPECT_EQ(encode(parse_format("e2m1"), -0.1f, dropped), 0u);
+  EXPECT_EQ(encode(parse_format("e2m1"), -0.1f, CastRule{}), 8u);
 }
 
 TEST(Policy, NoRecipeOfTheTableStumblesOverAnyTile) {

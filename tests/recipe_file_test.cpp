@@ -45,6 +45,7 @@ TEST(RecipeFile, GivesBackEveryKeyAtAValueThatIsNotItsDefault) {
       {"hadamard.round", "none"},        {"history.length", "7"},              {"history.algorithm", "most_recent"},
       {"history.margin", "3"},           {"history.zero_step", "roll"},        {"history.guard_tiny", "false"},
       {"history.interval", "9"},         {"history.learning_rate", "0.1"},     {"history.mu", "0.35355338"},
+      {"history.mu_window", "7"},        {"history.mu_frequency", "2"},
       {"gemm.order", "first_b"}};
   RecipeRecord record;
   record.name = "all \"quoted\" \\ keys";
@@ -54,7 +55,7 @@ TEST(RecipeFile, GivesBackEveryKeyAtAValueThatIsNotItsDefault) {
   std::vector<std::string> left;  // keys whose other values contradict the ones above
   for (const RecipeField& field : recipe_fields())
     if (field.get(record.cast) == field.get(defaults)) left.emplace_back(field.key);
-  EXPECT_EQ(left, (std::vector<std::string>{"element.codec", "second.scope", "second.select", "history.kind"}));
+  EXPECT_EQ(left, (std::vector<std::string>{"element.codec", "second.scope", "second.select", "history.kind", "history.mu_ratio"}));
   EXPECT_TRUE(parse_recipe(recipe_toml(record), "x.toml") == record) << recipe_toml(record);
 }
 
@@ -88,6 +89,7 @@ TEST(RecipeFile, RefusesContradictions) {
       {"history.kind='msamp'\ntile.shape='1x128'", "one per tensor"},
       {"scale.pow2='up'", "rounds its multiplier down"},
       {"element.codec='logfmt8'", "scale.rule must be fixed"},
+      {"history.mu_ratio=1e-3", "only msamp has a factor mu"},
       {"scale.apply='divide'", "only scale.rule = quotient"},
       {"second.select='mse'", "4over6"},
       {"[[override]]\nrole='weight'\nscale.store='e8m0'", "powers of two"}};

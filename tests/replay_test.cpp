@@ -156,6 +156,51 @@ const std::vector<std::string> second_kinds{
     "te_current:hadamard.size=16", "te_current:hadamard.size=16:tile.shape=allx1", "torchao_rowwise:hadamard.size=16",
     "te_current:hadamard.size=16:tile.shape=allx12:amax.nan=propagate", "dsv3:element.rounding=toward-zero", "dsv3:element.rounding=nearest-away"};
 
+TEST(Replay, DrivesAutomaticScalingByTheShareOfSaturatedCodesOfEveryStep) {
+  Fixture f;
+  f.steps.clear();
+  for (std::int64_t s = 0; s < 24; ++s) f.steps.push_back(s);
+  f.add("L0", "dy", 8, 64, 24);
+  std::mt19937 random(4);
+  for (std::int64_t s = 0; s < 24; ++s) {
+    const std::span<float> x = f.of_step(0, s);
+    // Flat steps saturate many codes: their amax rounds to MAX under any scale of the rule; others few.
+    const bool flat = s % 5 != 0;
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = to_bf16(flat ? 7.0f : std::ldexp(1.0f, -static_cast<int>(random() % 9)));
+    x[0] = s > 12 ? 7000.0f : 7.0f;  // beyond MAX the scale is a reciprocal and mu divides it
+  }
+  ReplayOptions options;
+  const std::string start = "msamp_weight_grad:mu=0.35355338:";
+  options.recipes = {start + "auto=r1e-3_w100:history.mu_frequency=3", start + "auto=r1e-5_w1000", start + "auto=r1e-3_w100:auto_ratio=0.9",
+                     start + "auto=off"};
+  const struct {
+    float ratio;
+    int window, frequency;
+  } rules[] = {{1e-3f, 100, 3}, {1e-5f, 1000, 1}, {0.9f, 100, 10}, {2.0f, 1, 1 << 20}};
+  std::vector<float> mu(4, 0.35355338f), previous(4, 1.0f);
+  int halved = 0, grown = 0;
+  replay(f.input(), options, [&](const ReplayItem& item) {
+    const std::span x = f.of_step(0, static_cast<std::int64_t>(item.step));
+    float amax = 0.0f;
+    for (const float v : x) amax = std::max(amax, std::fabs(v));
+    for (std::size_t r = 0; r < 4; ++r) {
+      // MS-AMP pull request 140, in time: 2^|e| mu, or its reciprocal.
+      const int e = static_cast<int>(std::floor(std::log2(448.0f / amax)));
+      const float size = std::ldexp(1.0f, std::abs(e)) * mu[r], scale = e < 0 ? 1.0f / size : size;
+      EXPECT_EQ(item.results[r].scale_inv_min, 1.0f / scale) << options.recipes[r] << " step " << item.step;
+      std::size_t saturated = 0;
+      for (const float v : x) saturated += (encode(e4m3, v * scale) & 0x7f) == 0x7e;
+      const float share = static_cast<float>(saturated) / static_cast<float>(x.size());
+      if ((item.step + 1) % rules[r].frequency != 0) continue;
+      const bool above = share > rules[r].ratio;
+      mu[r] = above ? mu[r] / 2.0f : mu[r] * static_cast<float>(std::exp2(1.0 / rules[r].window));
+      above ? ++halved : ++grown;
+    }
+  });
+  EXPECT_GT(halved, 3);
+  EXPECT_GT(grown, 10);
+}
+
 /// Sum of squared errors of a codec over the tiles of a tensor.
 double codec_noise(Codec codec, const BlockGrid& grid, bool turned, std::span<const float> x) {
   double noise = 0.0;

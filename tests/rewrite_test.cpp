@@ -6,6 +6,8 @@
 #include <cmath>
 #include <random>
 
+#include "sim/names.hpp"
+#include "src/coded/layout.hpp"
 #include "src/coded/whole_cast.hpp"
 #include "src/errors.hpp"
 #include "src/requested_cast.hpp"
@@ -157,6 +159,64 @@ TEST(Rewrite, ASingleWrongCodeIsFound) {
   EXPECT_EQ(check.wrong, 1u);
   EXPECT_EQ(check.first_wrong, 1000);
   EXPECT_EQ(check.blocks_scaled, 0u);
+}
+
+TEST(Rewrite, E2m1UnderSmallFactorsIsE4m3UnderLargerOnesExactly) {
+  const CodedTensor fp4 = coded(256, 512, spread(256, 512, 2), "mxfp8:format=e2m1");
+  for (const BlockShape block : {BlockShape{1, 128}, BlockShape{128, 128}, BlockShape{1, 32}, BlockShape{}}) {
+    bool within = false;
+    const CodedTensor fp8 = lossless_e4m3(fp4, block, within);
+    EXPECT_TRUE(within);
+    EXPECT_EQ(fp8.format, e4m3);
+    const RewriteCheck check = check_rewrite(fp4, fp8);
+    EXPECT_EQ(check.same, check.elements) << block_name(block);
+  }
+  std::vector<float> wide = spread(256, 512, 2);
+  for (std::int64_t i = 0; i < 32; ++i) wide[i] *= 0x1p-30f;  // one block far below its neighbours
+  const CodedTensor far = coded(256, 512, wide, "mxfp8:format=e2m1");
+  bool within = true;
+  const RewriteCheck check = check_rewrite(far, lossless_e4m3(far, {128, 128}, within));
+  EXPECT_FALSE(within);
+  EXPECT_LT(check.same, check.elements);
+  EXPECT_THROW(lossless_e4m3(coded(64, 128, spread(64, 128, 1), "mxfp8"), {1, 128}, within), DataError);
+  EXPECT_THROW(lossless_e4m3(fp4, {1, 48}, within), UsageError);
+}
+
+TEST(Rewrite, LayoutsHoldEveryScaleAndCodeWhereTheirKernelsLook) {
+  const auto made = [](const char* layout, const CodedTensor& t) { return by_name(layouts(), layout, "layout").make(t); };
+  const CodedTensor mx = coded(200, 480, spread(200, 480, 3), "mxfp8:format=e2m1");
+  const BlockGrid grid = mx.grid();
+  const LaidOut swizzled = made("mx_swizzled", mx), packed = made("deepgemm_ue8m0", mx), pairs = made("fp4_pairs", mx);
+  const auto& bytes = std::get<std::vector<std::uint8_t>>(swizzled.values);
+  const auto& words = std::get<std::vector<std::uint32_t>>(packed.values);
+  ASSERT_EQ(bytes.size(), 2u * 4u * 512u);
+  ASSERT_EQ(packed.shape, (h5::Shape{200, 4}));
+  for (std::int64_t i = 0; i < grid.down(); ++i)
+    for (std::int64_t j = 0; j < grid.across(); ++j) {
+      const std::uint32_t code = mx.stored[i * grid.across() + j];
+      // specification 4.5
+      EXPECT_EQ(bytes[((i / 128) * 4 + j / 4) * 512 + (i % 32) * 16 + ((i % 128) / 32) * 4 + j % 4], code);
+      EXPECT_EQ(words[i * 4 + j / 4] >> (8 * (j % 4)) & 255u, code);
+    }
+  const auto& nibbles = std::get<std::vector<std::uint8_t>>(pairs.values);
+  for (std::size_t i = 0; i < mx.codes.size(); ++i) EXPECT_EQ(nibbles[i / 2] >> (i % 2 * 4) & 15, mx.codes[i]);
+
+  const CodedTensor rows = coded(202, 512, spread(202, 512, 3), "te_block");
+  const LaidOut turned = made("cublas_1x128", rows);
+  EXPECT_EQ(turned.shape, (h5::Shape{4, 204}));
+  for (std::int64_t i = 0; i < 202; ++i)
+    for (std::int64_t j = 0; j < 4; ++j) EXPECT_EQ(std::get<std::vector<float>>(turned.values)[j * 204 + i], rows.factors[i * 4 + j]);
+  EXPECT_EQ(std::get<std::vector<float>>(turned.values)[203], 0.0f);
+  const CodedTensor blocks = coded(256, 640, spread(256, 640, 3), "te_block:block=128x128");
+  const LaidOut padded = made("cublas_128x128", blocks);
+  EXPECT_EQ(padded.shape, (h5::Shape{2, 8}));
+  for (std::int64_t i = 0; i < 2; ++i)
+    for (std::int64_t j = 0; j < 8; ++j)
+      EXPECT_EQ(std::get<std::vector<float>>(padded.values)[i * 8 + j], j < 5 ? blocks.factors[i * 5 + j] : 0.0f);
+  EXPECT_EQ(made("e5m6_words", coded(4, 64, spread(4, 64, 1), "tilekernels_e5m6")).shape, (h5::Shape{4, 96}));
+  EXPECT_THROW(made("deepgemm_ue8m0", rows), DataError);
+  EXPECT_THROW(made("fp4_pairs", rows), DataError);
+  EXPECT_THROW(made("cublas_1x128", blocks), DataError);
 }
 
 }  // namespace

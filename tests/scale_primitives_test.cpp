@@ -1,5 +1,6 @@
 // P1 to P11 for every bfloat16 amax and for +-3 ulp of every MAX * 2^k, against rules written again in
 // MPFR or exact binary64 arithmetic: no line is shared with sim/.
+#include "sim/mx_tile_scales.hpp"
 #include "sim/scale.hpp"
 
 #include <gtest/gtest.h>
@@ -289,6 +290,27 @@ TEST(ScalePrimitivesControl, TheOracleSeesAPlaceOfDifference) {
   // 240 for 448, floor for ceiling, one more or less.
   EXPECT_NE(te_scale(1.5f, 240.0f, false, 0.0f, float_max), quotient(448.0f, 1.5f));
   EXPECT_NE(e8m0_floor(500.0f, 8), exact_rceil(500.0f, 448.0f));
+}
+
+TEST(MxTileScales, AreThoseOfThePrimitiveForEveryBfloat16AndNearEveryPowerOfTwo) {
+  std::vector<float> amax;
+  for (std::uint32_t word = 0; word < 0x8000u; ++word) amax.push_back(bits_float(word << 16));
+  for (int k = -149; k < 128; ++k)
+    for (int ulp = -3; ulp <= 3; ++ulp) {
+      const float value = 448.0f * std::ldexp(1.0f, k);
+      if (is_finite(value) && float_bits(value) > 3) amax.push_back(bits_float(float_bits(value) + static_cast<std::uint32_t>(ulp)));
+    }
+  std::vector<float> scale(amax.size()), scale_inv(amax.size());
+  mx_tile_scales(amax, scale, scale_inv);
+  for (std::size_t i = 0; i < amax.size(); ++i) {
+    const std::uint32_t code = e8m0_ceil(amax[i] * (1.0f / 448.0f), 254);
+    if (is_nan(amax[i])) {
+      EXPECT_TRUE(is_nan(scale[i]) && is_nan(scale_inv[i]));
+      continue;
+    }
+    EXPECT_EQ(float_bits(scale[i]), float_bits(e8m0_reciprocal(code))) << amax[i];
+    EXPECT_EQ(float_bits(scale_inv[i]), float_bits(std::ldexp(1.0f, static_cast<int>(code) - 127))) << amax[i];
+  }
 }
 
 }  // namespace

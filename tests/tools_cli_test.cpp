@@ -7,10 +7,15 @@
 #include <random>
 
 #include "sim/bits.hpp"
+#include "sim/hadamard.hpp"
+#include "sim/simd/codec.hpp"
+#include "src/array.hpp"
+#include "src/hdf5.hpp"
 #include "src/npy.hpp"
 #include "src/result_file.hpp"
 #include "src/sha256.hpp"
 #include "tests/process.hpp"
+#include "tests/same_bits.hpp"
 
 namespace fp8scope {
 namespace {
@@ -139,6 +144,93 @@ TEST(StatisticsCommand, TheDocumentIsWhatTheProgramPrints) {
   EXPECT_EQ(md.out, read_file(source + "/notebooks-data/docs/statistics.md"))
       << "make it again: fp8scope statistics --docs > notebooks-data/docs/statistics.md";
   expect_words(fp8scope("statistics"), 0, {"underflows%", "scale_inv_min", "biased exponents"});
+}
+
+std::vector<float> floats_of(const std::string& name) {
+  const auto array = open_array(name);
+  std::vector<float> x(static_cast<std::size_t>(array->size()));
+  array->read_rows(0, array->rows(), x.data());
+  return x;
+}
+
+TEST(CodecCommands, CastWritesCodesThatStandForWhatReplayMeasures) {
+  const Casts casts;
+  const std::vector<float> x = floats_of(casts.x);
+  for (const auto& [recipe, codec] : {std::pair{"logfmt", Codec::logfmt8}, std::pair{"logfmt:bits=10:block=1x100", Codec::logfmt10},
+                                      std::pair{"coat_optimizer", Codec::coat_expand}}) {
+    const std::string out = casts.folder / "codec.h5";
+    expect_words(fp8scope("cast " + casts.x + " -r " + recipe + " --max-mem 1MiB -o " + out), 0, {"sqnr_db"});
+    const BlockGrid grid(128, 512, make_recipe(recipe, {})->plan().block);
+    std::vector<float> want(x.size());
+    codec_matrix(codec, grid, x, want);
+    EXPECT_TRUE(same_bits(want, floats_of(out + ":dequantized"))) << recipe;
+    const h5::Group root = h5::open_file(out);
+    const auto codes = root.dataset("codes").values<std::int64_t>();
+    const NamedCodec& row = codec_row(codec);
+    EXPECT_EQ(root.dataset("codes").text("encoding"), std::string(row.name));
+    std::vector<CodecTile> tiles(static_cast<std::size_t>(grid.blocks()));
+    for (const CodecNumber& number : row.numbers) {
+      const auto column = root.dataset("codec_" + std::string(number.name)).values<double>();
+      ASSERT_EQ(column.size(), tiles.size());
+      for (std::size_t t = 0; t < tiles.size(); ++t) tiles[t].*number.member = column[t];
+    }
+    std::vector<float> decoded;  // by the file alone
+    for (std::int64_t r = 0; r < grid.rows; ++r)
+      for (std::int64_t c = 0; c < grid.cols; ++c)
+        decoded.push_back(codec_decode(codec, tiles[grid.block(r, c)], static_cast<std::uint32_t>(codes[grid.element(r, c)])));
+    EXPECT_TRUE(same_bits(want, decoded)) << recipe;
+  }
+  std::vector<float> bad = x;
+  bad[3 * 512 + 7] = bits_float(inf_bits);
+  write_npy(casts.folder / "inf.npy", NpyType::f4, {128, 512}, std::as_bytes(std::span(bad)));
+  expect_one_line(fp8scope("cast " + (casts.folder / "inf.npy") + " -r logfmt -o " + (casts.folder / "n.h5")), 3, "[3, 7] is inf");
+  expect_one_line(fp8scope("cast " + casts.x + " -r logfmt -f e4m3 -o " + (casts.folder / "n.h5")), 2, "--format");
+}
+
+TEST(CodecCommands, GemmMultipliesTheDecodedValues) {
+  const Casts casts;
+  const std::vector<float> x = floats_of(casts.x);
+  std::vector<float> y(x.size()), out;
+  codec_matrix(Codec::logfmt8, BlockGrid(128, 512, {1, 128}), x, y);
+  const std::string d = casts.folder / "d.npy", run = "gemm " + casts.x + " " + casts.x + " -r logfmt -o " + d;
+  for (const bool half : {false, true}) {
+    expect_words(fp8scope(run + (half ? " -a exact -f bfloat16" : " -a fma_fp32")), 0, {"from_a"});
+    const std::vector<float> got = floats_of(d);
+    std::vector<float> want;
+    for (std::int64_t m = 0; m < 128; ++m)
+      for (std::int64_t n = 0; n < 128; ++n) {
+        float sum = 0.0f;
+        double exact = 0.0;
+        for (std::int64_t k = 0; k < 512; ++k) {
+          const float a = y[m * 512 + k], b = y[n * 512 + k];
+          sum = std::fma(a, b, sum);
+          exact += static_cast<double>(to_bf16(a)) * to_bf16(b);
+        }
+        want.push_back(half ? static_cast<float>(exact) : sum);
+      }
+    if (!half) EXPECT_TRUE(same_bits(want, got));
+    for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-5f * (1.0f + std::fabs(want[i])));
+  }
+  expect_words(fp8scope("gemm " + casts.x + " " + casts.x + " -r logfmt"), 0, {"from_a"});  // bfloat16: what the unit takes
+  expect_one_line(fp8scope("gemm " + casts.x + " " + casts.x + " -r logfmt -a blackwell_mxfp8"), 2, "does not multiply");
+  expect_words(fp8scope("replay " + trace + " -r logfmt -a fma_fp32 --no-progress -o " + (casts.folder / "r.h5")), 0, {"fma_fp32"});
+}
+
+TEST(RewriteCommand, MakesFp4ToFp8AndLayouts) {
+  const Casts casts;
+  const std::string fp4 = casts.folder / "fp4.h5", out = casts.folder / "fp8.h5", laid = casts.folder / "laid.h5";
+  ASSERT_EQ(fp8scope("cast " + casts.x + " -r mxfp8:format=e2m1 -o " + fp4).code, 0);
+  expect_words(fp8scope("rewrite " + fp4 + " --lossless-e4m3 1x128 -o " + out), 0, {"values equal    65536 (100 %)", "bit for bit"});
+  expect_words(fp8scope("rewrite " + fp4 + " --check " + out), 0, {"bit for bit"});
+  expect_one_line(fp8scope("rewrite " + casts.a + " --lossless-e4m3 1x128"), 3, "E2M1");
+  expect_words(fp8scope("rewrite " + fp4 + " -l fp4_pairs,deepgemm_ue8m0,mx_swizzled -o " + laid), 0, {"bit for bit"});
+  expect_words(fp8scope("rewrite " + fp4 + " --check " + laid + " --codes codes_fp4_pairs --scales scale_inv_deepgemm_ue8m0"), 3, {});
+  expect_words(fp8scope("rewrite " + laid + " --codes codes_fp4_pairs --scales scale_inv_deepgemm_ue8m0 --block 1x32 --check " + laid), 0, {"bit for bit"});
+  expect_words(fp8scope("rewrite " + casts.b + " -l cublas_1x128 -o " + laid), 0, {"bit for bit"});
+  expect_words(fp8scope("rewrite " + laid + " --scales scale_inv_cublas_1x128 --block 1x128 --check " + laid), 0, {"bit for bit"});
+  expect_words(fp8scope("rewrite " + casts.a + " -s up --requantise -l deepgemm_ue8m0 -o " + laid), 0, {"rounded once more"});
+  expect_one_line(fp8scope("rewrite " + casts.a + " -l deepgemm_ue8m -o " + laid), 2, "did you mean 'deepgemm_ue8m0'?");
+  expect_one_line(fp8scope("rewrite " + casts.a + " -l cublas_1x128"), 2, "--output");
 }
 
 }  // namespace

@@ -25,10 +25,12 @@ inline constexpr AutoScalePreset auto_scale_presets[] = {
 /// Source: MS-AMP pull request 140; MS-AMP-Examples pull request 21.
 class AutoScale {
  public:
-  /// world  ranks that sum: mu starts at fl(1/sqrt(world))
-  AutoScale(const AutoScalePreset& preset, int world)
-      : preset_(preset), mu_(static_cast<float>(1.0 / std::sqrt(static_cast<double>(world)))),
-        growth_(static_cast<float>(std::exp2(1.0 / preset.window))) {}
+  /// mu before the first update
+  AutoScale(const AutoScalePreset& preset, float mu)
+      : preset_(preset), mu_(mu), growth_(static_cast<float>(std::exp2(1.0 / preset.window))) {}
+
+  /// Where MS-AMP starts when `world` ranks sum: fl(1/sqrt(world)).
+  static float start(int world) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(world))); }
 
   /// Takes the share of codes whose magnitude is that of MAX; returns the new mu.
   float update(float saturated_share) {

@@ -237,6 +237,9 @@ constexpr RecipeField table[] = {
     integer<&C::interval, 1, 1 << 20>("history.interval", "predicted: steps between measurements"),
     real<&C::learning_rate>("history.learning_rate", "predicted: the amax grows by it every step"),
     real<&C::mu>("history.mu", "msamp: multiplies the scale (FP8-LM)"),
+    real<&C::mu_ratio>("history.mu_ratio", "msamp: share of saturated codes above which mu is halved, else it grows; 0: mu stays"),
+    integer<&C::mu_window, 1, 1 << 20>("history.mu_window", "msamp: updates without a halving that double mu"),
+    integer<&C::mu_frequency, 1, 1 << 20>("history.mu_frequency", "msamp: steps between updates of mu"),
     choice<&C::order, gemm_order_names>("gemm.order", "where a product applies tile scales"),
 };
 

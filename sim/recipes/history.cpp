@@ -7,7 +7,12 @@
 namespace fp8scope {
 
 HistoryRecipe::HistoryRecipe(const Plan& plan, const ScaleRule& rule, const CastRecord& how)
-    : Recipe(plan), rule_(rule), how_(how), window_(static_cast<std::size_t>(how.length)) {}
+    : Recipe(plan), rule_(rule), how_(how), window_(static_cast<std::size_t>(how.length)),
+      auto_scale_({"", how.mu_ratio, static_cast<int>(how.mu_window), static_cast<int>(how.mu_frequency)}, how.mu) {}
+
+void HistoryRecipe::take_saturated_share(float share) {
+  if (wants_saturated_share() && steps_ % how_.mu_frequency == 0) how_.mu = auto_scale_.update(share);
+}
 
 bool HistoryRecipe::in_time() const {
   if (how_.history == HistoryKind::torchao) return steps_ == 0;

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "sim/recipes/auto_scale.hpp"
 #include "sim/recipes/record.hpp"
 
 namespace fp8scope {
@@ -29,6 +30,13 @@ class HistoryRecipe final : public Recipe {
   float amax_in_use() const override { return in_use_; }
   std::int64_t frozen_steps() const override { return frozen_; }
 
+  /// Whether take_saturated_share() wants what the cast of each step made.
+  bool wants_saturated_share() const { return how_.mu_ratio > 0.0f; }
+  /// FP8-LM's automatic scaling, between two steps: share of the codes of the last step whose magnitude is that of MAX.
+  /// Every mu_frequency steps mu is halved or grows.
+  void take_saturated_share(float share);
+  float mu() const { return how_.mu; }
+
   /// Multiplier of the next step.
   float scale() const { return scale_; }
   /// [L] amaxes, newest first.
@@ -54,6 +62,7 @@ class HistoryRecipe final : public Recipe {
   std::int64_t steps_ = 0;
   std::int64_t frozen_ = 0;
   std::int64_t counted_ = 0;   ///< msamp: finite steps in a row
+  AutoScale auto_scale_;
 };
 
 }  // namespace fp8scope

@@ -63,6 +63,9 @@ struct CastRecord {
   std::int64_t interval = 500;
   float learning_rate = 0.0f;
   float mu = 1.0f;            ///< FP8-LM: multiplies the scale
+  float mu_ratio = 0.0f;      ///< FP8-LM's automatic scaling: share of saturated codes above which mu is halved; 0: mu stays
+  std::int64_t mu_window = 100;    ///< updates without a halving that double it
+  std::int64_t mu_frequency = 10;  ///< steps from update to update
   // gemm
   ScaleOrder order = ScaleOrder::product;
 

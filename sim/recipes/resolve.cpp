@@ -111,6 +111,8 @@ void check_cast(const CastRecord& cast) {
          "element.format", "te-e2m1 rounds to e2m1");
   refuse(cast.rounding == Rounding::deepseek_e5m6 && cast.format != Format{5, 6, 15, Specials::ieee},
          "element.rounding", "element.format", "deepseek-e5m6 rounds to e5m6");
+  refuse(cast.mu_ratio > 0.0f && cast.history != HistoryKind::msamp, "history.mu_ratio", "history.kind",
+         "only msamp has a factor mu to move");
   refuse(cast.history != HistoryKind::none && cast.tile != BlockShape{}, "tile.shape", "history.kind",
          "a scale from earlier steps is one per tensor");
   refuse(cast.pow2 == Pow2::up && cast.rule == Kind::te, "scale.pow2", "scale.rule",

@@ -74,7 +74,8 @@ void read_codes(const h5::Group& root, const CodedNames& names, CodedTensor& t) 
   else t.format = *format;
   const auto words = dataset.values<std::int64_t>();
   for (const std::int64_t word : words) t.codes.push_back(static_cast<std::uint16_t>(word & (dataset.type() == h5::Type::u16 ? 0xffff : 0xff)));
-  if (t.format.bits() == 4 && t.has_x && t.x.size() == 2 * t.codes.size()) {
+  const bool twice = t.has_x && t.x.size() == 2 * t.codes.size();
+  if (t.format.bits() == 4 && (twice || names.packed || dataset.text("layout") == "fp4_pairs")) {
     t.packed = true, t.cols *= 2;
     std::vector<std::uint16_t> nibbles;
     for (const std::uint16_t pair : t.codes) nibbles.push_back(pair & 15), nibbles.push_back(pair >> 4);

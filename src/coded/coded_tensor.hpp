@@ -17,6 +17,7 @@ struct CodedNames {
   std::string format;         ///< element format, where the file does not say
   std::string scale_format;   ///< "e8m0", "e4m3" for byte scales, where the file does not say
   std::string block;          ///< "1x128", where the shapes leave it open
+  bool packed = false;        ///< two codes of four bits to a byte; also where a dataset says layout = fp4_pairs, or x has twice the columns
 };
 
 /// A tensor as codes and scales, maybe with what it was made from.

@@ -8,6 +8,7 @@
 
 #include "sim/code_table.hpp"
 #include "sim/quantize.hpp"
+#include "sim/recipes/lossless.hpp"
 #include "sim/scale.hpp"
 #include "src/errors.hpp"
 
@@ -107,6 +108,31 @@ CodedTensor rewrite_scales(const CodedTensor& t, ScaleRounding rounding, bool re
       const float value = decode(t.format, t.codes[i]) * t.factors[b];
       out.codes[i] = static_cast<std::uint16_t>(quantize_element(t.format, value, 1.0f / out.factors[b], {}));
     }
+  return out;
+}
+
+CodedTensor lossless_e4m3(const CodedTensor& t, const BlockShape& block, bool& within) {
+  if (t.format != Format{2, 1, 1, Specials::finite} || t.block != BlockShape{1, 32})
+    throw DataError(fmt::format("{}: {} codes in {} blocks; a lossless change to E4M3 is of E2M1 codes in 1x32 blocks", t.where,
+                                format_name(t.format), block_name(t.block)));
+  CodedTensor out = t;
+  out.format = e4m3, out.block = block;
+  const BlockGrid from = t.grid(), to = out.grid();
+  if (to.block_cols % 32 != 0)
+    throw UsageError(fmt::format("block {}: wanted a multiple of 32 columns, those of the E2M1 factors", block_name(block)));
+  std::vector<std::uint8_t> factors;
+  for (std::size_t i = 0; i < t.factors.size(); ++i) {
+    if (is_nan(t.factors[i]) || !power_of_two(t.factors[i]) || to_power_of_two(t.factors[i], ScaleRounding::down) != t.factors[i])
+      throw DataError(fmt::format("{}: factor of block [{}, {}] is {:g}, no E8M0 number", t.where, i / from.across(),
+                                  i % from.across(), t.factors[i]));
+    factors.push_back(static_cast<std::uint8_t>(encode(e8m0, t.factors[i])));
+  }
+  const LosslessCodes made = e2m1_to_e4m3(t.codes, factors, t.rows, t.cols, to.block_rows, to.block_cols);
+  within = made.exact;
+  out.codes.assign(made.codes.begin(), made.codes.end());
+  std::vector<float> larger;
+  for (const std::uint8_t code : made.scales) larger.push_back(decode(e8m0, code));
+  set_e8m0(out, std::move(larger));
   return out;
 }
 

@@ -53,6 +53,13 @@ CodedTensor transpose_by_shift(const CodedTensor& t, TransposeRule rule);
 /// values: code = encode(fl(value * fl(1/factor))).
 CodedTensor rewrite_scales(const CodedTensor& t, ScaleRounding rounding, bool requantise);
 
+/// E2M1 codes under E8M0 factors of 1x32 as E4M3 codes under E8M0 factors of larger blocks: exactly the same values where the
+/// factors of a block lie within 2^11 of each other, else some are rounded. Source: TileKernels per_block_cast_lossless.
+///
+/// within  set to whether every block's factors lie that near
+/// Throws DataError for other codes or factors, UsageError for columns of the block that are no multiple of 32.
+CodedTensor lossless_e4m3(const CodedTensor& t, const BlockShape& block, bool& within);
+
 /// What became of a block that holds something.
 struct RewriteCheck {
   std::uint64_t elements = 0;

@@ -44,7 +44,7 @@ void check_msamp(const Golden& golden) {
   }
   for (const AutoScalePreset& preset : auto_scale_presets) {
     const std::string path = fmt::format("msamp/pr140_auto_{}", preset.name);
-    AutoScale state(preset, 8);
+    AutoScale state(preset, AutoScale::start(8));
     std::vector<float> mu;
     for (const float ratio : golden.floats(path + "_overflow_ratio")) mu.push_back(state.update(ratio));
     EXPECT_TRUE(same_bits(golden.floats(path + "_mu"), mu)) << preset.name;
