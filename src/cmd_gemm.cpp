@@ -78,7 +78,7 @@ int run_gemm(const Args& args) {
   Options options("gemm", "A B");
   options.add("recipe,r", "NAME[:KEY=VALUE...]", "scaling recipe of A (activation) and B (weight), default dsv3; none: scale 1");
   options.add("format,f", "NAME", "element format, where the recipe's is not wanted; of a codec (logfmt): what its decoded "
-                                  "values are multiplied in, float32 where the unit takes it, else bfloat16");
+                                  "values are multiplied in, fp32 where the unit takes it, else bf16");
   options.add("accumulator,a", "NAME[:KEY=VALUE...]", "matrix unit, default hopper_wgmma; 'fp8scope models' lists them");
   add_gemm_options(options);
   options.add("c", "FILE", "array that is added to the product, [M, N]");

@@ -154,7 +154,7 @@ const std::vector<std::string> second_kinds{
     "microxcaling:round=floor:format=int8", "deepgemm_fp4", "tilekernels_e5m6", "tilekernels_e5m6:e5m6=rne",
     "torchao_rowwise_with_gw_hp", "logfmt", "coat_optimizer", "torchao_mx:scale=even:format=e2m3", "sglang_group:scales=row_ue8m0", "unit_scaling_library",
     "te_current:hadamard.size=16", "te_current:hadamard.size=16:tile.shape=allx1", "torchao_rowwise:hadamard.size=16",
-    "te_current:hadamard.size=16:tile.shape=allx12:amax.nan=propagate", "dsv3:element.rounding=toward-zero", "dsv3:element.rounding=nearest-away"};
+    "te_current:hadamard.size=16:tile.shape=allx16:amax.nan=propagate", "dsv3:element.rounding=toward-zero", "dsv3:element.rounding=nearest-away"};
 
 TEST(Replay, DrivesAutomaticScalingByTheShareOfSaturatedCodesOfEveryStep) {
   Fixture f;

@@ -194,7 +194,7 @@ TEST(CodecCommands, GemmMultipliesTheDecodedValues) {
   codec_matrix(Codec::logfmt8, BlockGrid(128, 512, {1, 128}), x, y);
   const std::string d = casts.folder / "d.npy", run = "gemm " + casts.x + " " + casts.x + " -r logfmt -o " + d;
   for (const bool half : {false, true}) {
-    expect_words(fp8scope(run + (half ? " -a exact -f bfloat16" : " -a fma_fp32")), 0, {"from_a"});
+    expect_words(fp8scope(run + (half ? " -a exact -f bf16" : " -a fma_fp32")), 0, {"from_a"});
     const std::vector<float> got = floats_of(d);
     std::vector<float> want;
     for (std::int64_t m = 0; m < 128; ++m)
