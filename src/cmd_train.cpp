@@ -76,8 +76,10 @@ void run_steps(Trainer& trainer, Recorder* recorder, const Options& options) {
       throw InterruptedError(checkpoint ? fmt::format("stopped after step {}; the same command goes on from '{}'",
                                                       trainer.steps(), *checkpoint)
                                         : fmt::format("stopped after step {}; nothing was kept (--checkpoint)", trainer.steps()));
-    if (!(loss < 1e30)) {
-      fmt::print(stderr, "fp8scope: the loss is {} at step {}: the run diverged and ends here\n", loss, trainer.steps() - 1);
+    if (const double norm = trainer.curve().gradient_norm.back(); !(loss < 1e30 && norm < 1e30)) {
+      const std::string where = nearest_not_finite(trainer.replicas().first().parameters);
+      fmt::print(stderr, "fp8scope: at step {} the loss is {} and the norm of the gradients {}{}: the run diverged and ends here\n",
+                 trainer.steps() - 1, loss, norm, where.empty() ? "" : ", not finite from " + where + " on backwards");
       break;
     }
   }
