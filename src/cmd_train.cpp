@@ -128,6 +128,9 @@ int train_probe(const Options& options, const Args& args, const RunConfig& run, 
   probe.checkpoints = options.list("probe");
   probe.variants = options.list("variants");
   probe.history = static_cast<std::int64_t>(options.number_or("probe-history", 16));
+  const std::string scope = options.text_or("scope", "model");
+  if (scope != "model" && scope != "layer" && scope != "part" && scope != "tensor")
+    throw UsageError(fmt::format("--scope {}: wanted model, layer, part or tensor", scope));
   const Table table = run_probe(run, corpus, execute, probe);
   if (const auto output = options.text("output")) {
     Results results;
@@ -139,7 +142,7 @@ int train_probe(const Options& options, const Args& args, const RunConfig& run, 
     results.tables.push_back(table);
     write_results(*output, results, {args, std::string(isa_name(isa)), threads}, options.has("reproducible"));
   }
-  fmt::print("{}", print_table(probe_summary(table), TableStyle::text));
+  fmt::print("{}", print_table(probe_summary(table, scope), TableStyle::text));
   return 0;
 }
 
@@ -158,6 +161,7 @@ int run_train(const Args& args) {
   options.add("record-rows", "N", "first rows of x and dy that are recorded, default all");
   options.add("probe", "CHECKPOINT,...", "no training: gradients and loss of the variants against FP32 at these weights");
   options.add("variants", "LIST", "of the probe, default all; 'list' prints them");
+  options.add("scope", "NAME", "rows of the probe that are printed: model (default), layer, part, tensor");
   options.add("probe-history", "N", "batches that recipes with a memory see before, default 16");
   add_run_options(options);
   options.flag("reproducible", "leave out of the results all that differs between runs and machines");
