@@ -150,6 +150,56 @@ class Run:
         return self.program("train", "--threads", 1, "--no-progress", "--corpus", ROOT / "notebooks-data/corpus/kjv.txt",
                             *options)
 
+    def write_trace(self, name, tensors, first_step=0):
+        """Writes NAME.h5, a trace of {"layer/operand": float32 [steps, rows, columns]}, and returns its path. The amaxes that
+        recipes with a memory see are those of the tensors."""
+        path = self.path(name + ".h5")
+        with fp8scope.TraceWriter(path, title=name, source="recorded") as trace:
+            for i in range(len(next(iter(tensors.values())))):
+                trace.amax(first_step + i, {slot: float(np.abs(x[i]).max()) for slot, x in tensors.items()})
+                trace.record(first_step + i, {tuple(slot.rsplit("/", 1)): (x[i], "float32") for slot, x in tensors.items()})
+        return path
+
+    def script(self, name, *words):
+        """Runs experiments/NAME, one of the scripts that the project's long runs were made with."""
+        command = [sys.executable, str(FOLDER.parent / name), "--program", self.program_path, *map(str, words)]
+        self.log.append(shlex.join([f"experiments/{name}", *command[4:]]).replace(f"{self.folder}/", ""))
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        if done.returncode != 0:
+            raise RuntimeError(f"{self.log[-1]}: {done.stderr.strip()}")
+
+    def probe(self, model, steps, variants, batch=8):
+        """Trains a model in binary32 up to the last of `steps` and measures variants of `train --variants list` at each:
+        a frame of step, variant, against, tensor ("all" or a parameter), gradient_error (%), loss_shift (%), memory, ..."""
+        state, out = self.path(f"{model}.state.h5"), self.path(f"{model}.probe.h5")
+        kept = ",".join(f"{state}.{step}" for step in steps)
+        self.train("--model", model, "--batch", batch, "--mode", "fp32", "--steps", steps[-1], "--validate-every", 0,
+                   "--checkpoint", state, "--keep", ",".join(map(str, steps)))
+        self.train("--model", model, "--batch", batch, "--probe", kept, "--variants", ",".join(variants), "-o", out)
+        return columns(out, "probe")
+
+    def injected(self, recipes, ratios, kind="token", fraction=0.01, operand="dy", trace="train_s", steps="200"):
+        """Frame of every recipe over a bundled trace with outliers injected by `sweep`: the columns of a replay, `ratio`,
+        and `spread`, the amax over the rms of the tensor without outliers. A ratio of 1 injects nothing."""
+        quote = lambda names: ", ".join(f'"{n}"' for n in names)
+        role = {"x": "activation", "w": "weight", "dy": "gradient"}[operand]
+        results = self.sweep(f"""schema = 1
+trace = "{self.trace(trace)}"
+select.tensors = ["{role}"]
+select.steps = "{steps}"
+[grid]
+recipe = [{quote(recipes)}]
+inject.ratio = [{", ".join(map(str, ratios))}]
+inject.kind = "{kind}"
+inject.operand = "{operand}"
+inject.fraction = {fraction}
+""")
+        frame, points = results.frame(), results.columns("point")
+        frame["ratio"] = points["axis.inject.ratio"].astype(float)[frame.point_id]
+        bulk = frame[frame.ratio == 1].groupby(["layer", "step"], observed=True).rms.first()
+        frame["spread"] = frame.amax / bulk.loc[list(zip(frame.layer, frame.step))].to_numpy()
+        return frame
+
     def number(self, name, value, low=-math.inf, high=math.inf):
         """Records a figure and its band, and returns it."""
         self.numbers[name] = (float(value), float(low), float(high))
@@ -161,7 +211,8 @@ class Run:
         matplotlib.use("Agg")
         import matplotlib.pyplot as plt
         plt.rcParams.update({"font.size": 8, "axes.grid": True, "grid.alpha": 0.3, "legend.fontsize": 7})
-        return plt.subplots(1, columns, figsize=(width or 1.2 + 3.6 * columns, height), constrained_layout=True, **options)
+        figure, axes = plt.subplots(1, columns, figsize=(width or 1.2 + 3.6 * columns, height), constrained_layout=True, **options)
+        return figure, axes
 
     def save(self, figure):
         """Writes the claim's plot as a PNG of 64 colours. Throws ValueError if it is larger than 60 kB."""
@@ -175,6 +226,22 @@ class Run:
 
     def plot_path(self):
         return self.figures / f"{self.claim_number}.png"
+
+
+def columns(path, group):
+    """A group of equally long datasets of an HDF5 file of the program, as a pandas.DataFrame."""
+    import h5py
+    import pandas as pd
+    with h5py.File(path) as f:
+        return pd.DataFrame({k: v.asstr()[()] if h5py.check_string_dtype(v.dtype) else v[()] for k, v in f[group].items()})
+
+
+def plain_ticks(*axes):
+    """Logarithmic axes with numbers as people write them: 0.1, 1, 10. Give axis.xaxis or axis.yaxis."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+    for axis in axes:
+        axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def table(text, column):
