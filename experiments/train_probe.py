@@ -38,6 +38,23 @@ def measure(args):
     if not all(path.exists() for path in kept):
         train(args, "--mode", "fp32", "--steps", args.keep.split(",")[-1], "--checkpoint", state, "--keep", args.keep)
     print(train(args, "--probe", ",".join(map(str, kept)), "--reproducible", "-o", args.output))
+    pack(args.output)
+
+
+def pack(path):
+    """Compresses the columns, whose words repeat in every row."""
+    small = pathlib.Path(f"{path}.packed")
+    with h5py.File(path) as f, h5py.File(small, "w") as out:
+        out.attrs.update(f.attrs)
+        for name, item in f.items():
+            if name != "probe":
+                f.copy(item, out)
+        group = out.create_group("probe")
+        group.attrs.update(f["probe"].attrs)
+        for name, column in f["probe"].items():
+            values = np.char.encode(column.asstr()[()].astype(str)) if h5py.check_string_dtype(column.dtype) else column[()]
+            group.create_dataset(name, data=values, compression="gzip", shuffle=True).attrs.update(column.attrs)
+    small.replace(path)
 
 
 def read(path):
@@ -88,8 +105,8 @@ def figure(table, path):
     right.set_xscale("log")
     right.set_xlabel(f"relative error of each {scope}'s gradient at step {steps[-1]}, %")
     right.grid(axis="x", alpha=0.3)
-    right.legend(fontsize=8)
-    fig.savefig(path, dpi=150)
+    right.legend(fontsize=8, loc="lower left" if scope == "part" else "best")
+    fig.savefig(path, dpi=120)
 
 
 def main():
