@@ -43,13 +43,14 @@ def load():
 
 
 def run_all(numbers, args, figures):
-    """Rows of the claims, two processes at a time, those that take longest first where that is known."""
+    """Rows of the claims, two processes at a time, those that take minutes first."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     rows, scratch = {}, tempfile.mkdtemp(prefix="fp8scope-claims-")
     fork = multiprocessing.get_context("fork")  # the modules are loaded already
     try:
         with concurrent.futures.ProcessPoolExecutor(args.jobs, mp_context=fork) as pool:
-            jobs = [pool.submit(claims.execute, n, args.program, f"{scratch}/{n}", str(figures), args.quick) for n in numbers]
+            jobs = [pool.submit(claims.execute, n, args.program, f"{scratch}/{n}", str(figures), args.quick)
+                    for n in sorted(numbers, key=lambda n: not claims.REGISTRY[n].long)]
             for job in concurrent.futures.as_completed(jobs):
                 row = job.result()
                 rows[row["number"]] = row
@@ -97,7 +98,7 @@ def write(path, rows, args, seconds):
     text = ["# Claims of the field, tested", "",
             "Written by `./run.sh claims` from the files of [experiments/claims](../experiments/claims): one file a claim, which says",
             "how it is tested and what counts as reproduced. V1 to V17 are of DeepSeek-V3 (arXiv:2412.19437) and *Insights into",
-            "DeepSeek-V3* (arXiv:2505.09343), E1 to E10 questions that follow from them and others. Every number is the program's.", "",
+            "DeepSeek-V3* (arXiv:2505.09343), E1 to E10 experiments that go further. Every number is the program's.", "",
             "| " + " | ".join(HEADER) + " |", "|---" * len(HEADER) + "|", *ordered, "", command, ""]
     path.write_text("\n".join(text))
 

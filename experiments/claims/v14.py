@@ -7,7 +7,7 @@ and of 128 differ by less than 0.5 dB in the median; the floor rule and FP32 sca
 import numpy as np
 from claims import NOT_REPRODUCED, REPRODUCED, claim, depends
 
-RULES = {"FP32": "dsv3:amax_floor=0", "power of two, up": "dsv3:amax_floor=0:scales=ue8m0", "OCP floor": "mxfp8:scale=floor"}
+RULES = {"FP32": "dsv3:amax_floor=0", "power of two, up": "dsv3:amax_floor=0:scales=ue8m0", "OCP floor": "mxfp8:scale=floor:tile.ragged=pad"}
 GROUPS = [32, 64, 128]
 
 
