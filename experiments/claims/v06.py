@@ -5,8 +5,7 @@ trace through the products dgrad and wgrad, sums of 25 bits, with E5M2 and one s
 tiles; then the same gradients with token outliers injected up to 1e6. Reproduced if E4M3 tiles err less than hybrid in every
 product, and stay better than E5M2 at every outlier ratio while E4M3 with one scale falls below it.
 """
-import numpy as np
-from claims import NOT_REPRODUCED, REPRODUCED, claim, depends, plain_ticks
+from claims import NOT_REPRODUCED, REPRODUCED, claim, depends
 
 RECIPES = {"te_current": "E5M2, one scale", "te_current:format=e4m3": "E4M3, one scale", "dsv3:amax_floor=0": "E4M3, 1x128"}
 
