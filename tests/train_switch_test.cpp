@@ -68,6 +68,7 @@ constexpr Case cases[] = {
     {"attention_cache=fp8", linear | update | less_memory | only_o},
     {"swiglu_cache=recompute", less_memory},
     {"swiglu_cache=fp8", linear | passed | update | less_memory | only_down},
+    {"experts=te_current", all | less_memory | routing, "bf16", "tiny_moe"},
     {"dispatch=fp8", all | less_traffic, "bf16", "tiny_moe"},
     {"combine=fp8", all | less_traffic, "bf16", "tiny_moe"},
     {"allreduce=bf16", linear | passed | update | less_traffic, "bf16", "tiny", 1, 2},
