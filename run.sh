@@ -110,7 +110,7 @@ case "${1:-}" in
     done
     ;;
   claims)
-    install_missing "${build_packages[@]}" "${figure_packages[@]}" python3-pandas python3-pil
+    install_missing "${build_packages[@]}" "${figure_packages[@]}" python3-pandas
     build release fp8scope
     shift
     /usr/bin/python3 experiments/claims "$@"

@@ -29,6 +29,8 @@ sys.path.insert(0, str(FOLDER))
 import claims  # noqa: E402
 
 ORDER = [f"V{i}" for i in range(1, 18)] + [f"E{i}" for i in range(1, 11)]
+KINDS = {claims.REPRODUCED: "reproduced", claims.DEPENDS: "depend on what their verdict names", claims.NOT_REPRODUCED: "not reproduced",
+         claims.NOT_TESTABLE: "not testable on a CPU", claims.PENDING: "pending"}
 HEADER = ["#", "claim", "source: figure", "our figure", "verdict", "plot"]
 
 
@@ -43,13 +45,14 @@ def load():
 
 
 def run_all(numbers, args, figures):
-    """Rows of the claims, two processes at a time, those that take longest first where that is known."""
+    """Rows of the claims, two processes at a time, those that take minutes first."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     rows, scratch = {}, tempfile.mkdtemp(prefix="fp8scope-claims-")
     fork = multiprocessing.get_context("fork")  # the modules are loaded already
     try:
         with concurrent.futures.ProcessPoolExecutor(args.jobs, mp_context=fork) as pool:
-            jobs = [pool.submit(claims.execute, n, args.program, f"{scratch}/{n}", str(figures), args.quick) for n in numbers]
+            jobs = [pool.submit(claims.execute, n, args.program, f"{scratch}/{n}", str(figures), args.quick)
+                    for n in sorted(numbers, key=lambda n: not claims.REGISTRY[n].long)]
             for job in concurrent.futures.as_completed(jobs):
                 row = job.result()
                 rows[row["number"]] = row
@@ -92,12 +95,15 @@ def write(path, rows, args, seconds):
     lines, command = old(path) if args.only else ({}, "")
     lines |= {n: cells(r) for n, r in rows.items()}
     ordered = [lines[n] for n in ORDER if n in lines]
+    verdicts = [re.split(r" (?<!\\)\| ", line)[4] for line in ordered]
+    counts = {words: sum(v.startswith(kind) for v in verdicts) for kind, words in KINDS.items()}
     command = command or (f"Command: `./run.sh claims{' --quick' * args.quick}`, {seconds:.0f} s with {args.jobs} processes. "
                           f"Machine: {machine()}.")
     text = ["# Claims of the field, tested", "",
             "Written by `./run.sh claims` from the files of [experiments/claims](../experiments/claims): one file a claim, which says",
             "how it is tested and what counts as reproduced. V1 to V17 are of DeepSeek-V3 (arXiv:2412.19437) and *Insights into",
-            "DeepSeek-V3* (arXiv:2505.09343), E1 to E10 questions that follow from them and others. Every number is the program's.", "",
+            "DeepSeek-V3* (arXiv:2505.09343), E1 to E10 experiments that go further. Every number is the program's.",
+            f"{len(ordered)} claims: " + ", ".join(f"{n} {words}" for words, n in counts.items() if n) + ".", "",
             "| " + " | ".join(HEADER) + " |", "|---" * len(HEADER) + "|", *ordered, "", command, ""]
     path.write_text("\n".join(text))
 

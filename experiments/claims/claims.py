@@ -63,15 +63,16 @@ class Claim:
     claim: str  # in a sentence
     source: str  # where it stands, and its figure
     test: object  # called with a Run; returns (our figure, verdict)
+    long: bool = False  # takes minutes, so it begins before the others
 
 
 REGISTRY = {}  # number: Claim, filled by the files
 
 
-def claim(number, text, source):
-    """Decorator of a claim's test(run) -> (our figure, verdict)."""
+def claim(number, text, source, long=False):
+    """Decorator of a claim's test(run) -> (our figure, verdict); `long` ones, of minutes, begin first."""
     def register(test):
-        REGISTRY[number] = Claim(number, text, source, test)
+        REGISTRY[number] = Claim(number, text, source, test, long)
         return test
     return register
 

@@ -39,7 +39,7 @@ def summary(path):
 def test(run):
     files = recorded(run)
     if not files:
-        return "the long runs are not recorded yet", pending("notebooks-data/train_pairs_s.h5 and _m.h5 of experiments/train_pairs.py")
+        return "the long runs are not recorded yet", pending("notebooks-data/train_pairs_s.h5 and notebooks-data/train_pairs_m.h5 of experiments/train_pairs.py")
     figure, axes = run.axes(len(files), squeeze=False)
     texts, inside, outside = [], [], []
     for axis, (model, path) in zip(axes[0], files.items()):
@@ -60,8 +60,11 @@ def test(run):
         texts.append(f"model {model}, {len(end)} pairs, %: {', '.join(fp8)}; A/A {pairs[CONTROL][0].mean():+.2f}, sd {spread:.2f}, "
                      f"largest smoothed difference of A/A {pairs[CONTROL][2]:.2f}")
     run.save(figure)
+    texts += [] if run.quick else [f"model {m}: not recorded yet" for m in "sm" if m not in files]
     if run.quick:
         verdict = depends("the scale: two pairs of a tiny model decide nothing")
+    elif len(files) < 2:
+        verdict = pending("notebooks-data/train_pairs_s.h5 and notebooks-data/train_pairs_m.h5 are the two scales")
     elif all(inside):
         verdict = REPRODUCED
     elif all(outside):

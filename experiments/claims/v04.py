@@ -18,6 +18,8 @@ def test(run):
     rng = np.random.default_rng(4)
     draws = {"N(0,1)": lambda: rng.standard_normal((ROWS, K)), "U(-1,1)": lambda: rng.uniform(-1, 1, (ROWS, K)),
              "|N(0,1)|": lambda: np.abs(rng.standard_normal((ROWS, K))), "U(0,1)": lambda: rng.uniform(0, 1, (ROWS, K))}
+    if run.quick:
+        draws = {name: draws[name] for name in ("N(0,1)", "U(0,1)")}
     error, casts = {}, {}
     for name, draw in draws.items():
         a, b = run.npy("a", draw()), run.npy("b", draw())
@@ -28,7 +30,8 @@ def test(run):
     at = INTERVALS.index(128)
     gain = {name: e[0] / e[at] for name, e in error.items()}
     for name, low, high in (("N(0,1)", 9, 14), ("U(-1,1)", 9, 14), ("|N(0,1)|", 90, 130), ("U(0,1)", 120, 150)):
-        run.number(f"{name}: error without promotion over error at 128", gain[name], low, high)
+        if name in gain:
+            run.number(f"{name}: error without promotion over error at 128", gain[name], low, high)
     falls = all(x > y for e in error.values() for x, y in zip(e, e[1:]))
     of_casts = {name: e[at] / casts[name] for name, e in error.items()}
     run.number("N(0,1): error at 128 over error of the casts", of_casts["N(0,1)"], 0.002, 0.005)
@@ -43,8 +46,8 @@ def test(run):
     plain_ticks(axis.yaxis)
     axis.legend()
     run.save(figure)
-    good = falls and max(of_casts.values()) < 1 and min(gain["N(0,1)"], gain["U(-1,1)"]) >= 10 and min(gain["|N(0,1)|"], gain["U(0,1)"]) >= 100
-    return (f"N_C = 128 cuts it {gain['N(0,1)']:.0f} times on N(0,1), {gain['|N(0,1)|']:.0f} on |N(0,1)|, {gain['U(0,1)']:.0f} on U(0,1): to "
+    good = falls and max(of_casts.values()) < 1 and all(gain[name] >= (100 if name in ("|N(0,1)|", "U(0,1)") else 10) for name in gain)
+    return (f"N_C = 128 cuts it {gain['N(0,1)']:.0f} times on N(0,1), {gain['U(0,1)']:.0f} on U(0,1): to "
             f"{100 * of_casts['N(0,1)']:.1f} % of the casts' error on N(0,1), but to {100 * of_casts['U(0,1)']:.0f} % on U(0,1), where errors of casts average "
             "out; smaller intervals gain further; the overhead was not tested: it needs a GPU",
             REPRODUCED if good else NOT_REPRODUCED)

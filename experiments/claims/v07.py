@@ -12,7 +12,7 @@ LINEAR = {"s": 16, "moe": 16 + 4 * 14, "tiny": 8, "tiny_moe": 8}
 
 
 @claim("V7", "embedding, head, gate, norms and attention must stay in high precision",
-       source="arXiv:2412.19437, 3.3.1: no figure")
+       source="arXiv:2412.19437, 3.3.1: no figure", long=True)
 def test(run):
     steps = [0, 60] if run.quick else [0, 100, 400]
     model, experts = ("tiny", "tiny_moe") if run.quick else ("s", "moe")

@@ -21,7 +21,7 @@ def end_loss(run, name, seed, options):
 
 
 @claim("V8", "AdamW's moments in BF16 cost nothing visible; master weights and gradient sums stay FP32",
-       source="arXiv:2412.19437, 3.3.3: no observable degradation")
+       source="arXiv:2412.19437, 3.3.3: no observable degradation", long=True)
 def test(run):
     probe = run.probe("tiny" if run.quick else "s", [60 if run.quick else 300],
                       ["moments_bf16", "moments_fp8", "master_bf16", "gradients_fp32", "gradients_bf16"])

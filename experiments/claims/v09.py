@@ -8,7 +8,6 @@ powers of two change at most 0.5 % of the elements and 0.01 dB, and free scales 
 """
 import re
 
-import h5py
 import numpy as np
 from claims import NOT_REPRODUCED, REPRODUCED, claim, depends
 

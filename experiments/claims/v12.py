@@ -6,8 +6,7 @@ how often it lies beyond what the scale can hold, and by how much. Reproduced if
 current scaling never does.
 """
 import h5py
-import numpy as np
-from claims import NOT_REPRODUCED, REPRODUCED, claim, depends
+from claims import NOT_REPRODUCED, REPRODUCED, claim, depends, plain_ticks
 
 WARM = 100
 
@@ -50,6 +49,8 @@ def test(run):
             axis.plot(lengths, [values[name, operand, n] for n in lengths], "o-", ms=3, label=f"{name}, {operand}")
     left.set(xscale="log", xlabel="length of the history", ylabel="steps beyond the range, %", title="te_delayed, amax of every step")
     right.set(xscale="log", yscale="log", xlabel="length of the history", ylabel="largest amax / range")
+    plain_ticks(left.xaxis, right.xaxis, right.yaxis)
+    right.set_yticks([1, 1.5, 2, 3])
     left.legend()
     run.save(figure)
     shown = "; ".join(f"{n} {o}: " + ", ".join(f"{rate[n, o, k]:.1f}" for k in (1, 16, 1024)) for n, o in slots)

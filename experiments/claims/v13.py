@@ -31,7 +31,7 @@ def test(run):
     axis.legend()
     run.save(figure)
     seen = loss["blocks"] >= 3 and abs(loss["tiles"]) < 0.5
-    return (f"outliers of {threshold:.0e} times the rms cost blocks 3 dB; of {spread.iloc[-1]:.0e}, {loss['blocks']:.1f} dB, tiles {loss['tiles']:.1f} dB; "
+    return (f"recorded gradients: amax {spread.iloc[0]:.0f} times the rms; outliers of {threshold:.0e} times the rms cost blocks 3 dB; of {spread.iloc[-1]:.0e}, {loss['blocks']:.1f} dB, tiles {loss['tiles']:.1f} dB; "
             f"without outliers the gradients of a step are off by {gradient['dsv3']:.1f} % with tiles, {gradient['dsv3_dgrad_128x128']:.1f} % with blocks; "
             "divergence was not tried: it needs that scale",
             depends("outliers of whole tokens, which our gradients do not have; the divergence itself is not testable on a CPU") if seen else NOT_TESTABLE)
