@@ -23,6 +23,18 @@ TEST(Routes, CountChoicesThatTheOtherHasNotMade) {
   EXPECT_EQ(rerouted({}, {}, 2), 0.0);
 }
 
+// Memory and bytes sent stand beside the error in every row of the probe, so every switch has to have one.
+TEST(ProbeVariants, CoverEverySwitch) {
+  const Table table = probe_variants();
+  const auto words = [&](const char* column) { return std::get<std::vector<std::string>>(table.column(column).values); };
+  std::string all = " ";
+  for (const std::string& settings : words("switches")) all += settings + " ";
+  for (const std::string& mode : words("mode"))
+    for (const Mode& m : modes())
+      if (m.name == mode) all += std::string(m.settings) + " ";
+  for (const Switch& row : switches()) EXPECT_NE(all.find(" " + std::string(row.name) + "="), std::string::npos) << row.name;
+}
+
 class MoeProbe : public TemporaryFolder {
  protected:
   MoeProbe() : corpus_(small_corpus(path("text")), 16), run_(tiny_run("fp32", "tiny_moe", corpus_)) {
