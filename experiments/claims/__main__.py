@@ -31,6 +31,7 @@ import claims  # noqa: E402
 ORDER = [f"V{i}" for i in range(1, 18)] + [f"E{i}" for i in range(1, 11)]
 KINDS = {claims.REPRODUCED: "reproduced", claims.DEPENDS: "depend on what their verdict names", claims.NOT_REPRODUCED: "not reproduced",
          claims.NOT_TESTABLE: "not testable on a CPU", claims.PENDING: "pending"}
+AGAIN = " Tested again since, by `--only`: "
 HEADER = ["#", "claim", "source: figure", "our figure", "verdict", "plot"]
 
 
@@ -97,8 +98,12 @@ def write(path, rows, args, seconds):
     ordered = [lines[n] for n in ORDER if n in lines]
     verdicts = [re.split(r" (?<!\\)\| ", line)[4] for line in ordered]
     counts = {words: sum(v.startswith(kind) for v in verdicts) for kind, words in KINDS.items()}
-    command = command or (f"Command: `./run.sh claims{' --quick' * args.quick}`, {seconds:.0f} s with {args.jobs} processes. "
-                          f"Machine: {machine()}.")
+    if args.only:  # the last line names the run of all, then which rows were made again
+        before, _, again = command.partition(AGAIN)
+        made = set(re.findall(r"[VE]\d+", again)) | set(rows)
+        command = before + AGAIN + ", ".join(n for n in ORDER if n in made) + "."
+    else:
+        command = f"Command: `./run.sh claims{' --quick' * args.quick}`, {seconds:.0f} s with {args.jobs} processes. Machine: {machine()}."
     text = ["# Claims of the field, tested", "",
             "Written by `./run.sh claims` from the files of [experiments/claims](../experiments/claims): one file a claim, which says",
             "how it is tested and what counts as reproduced. V1 to V17 are of DeepSeek-V3 (arXiv:2412.19437) and *Insights into",

@@ -24,6 +24,7 @@ import dataclasses
 import io
 import math
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
@@ -108,6 +109,13 @@ class Run:
     def trace(self, name):
         """A bundled trace: smollm2 (inference, real outliers) or train_s (x, w, dy of three training steps)."""
         return ROOT / f"notebooks-data/traces/{name}.h5"
+
+    def export(self, trace, layer, operand, step=None):
+        """One tensor of a bundled trace as float32 in a .npy, whose path this returns; a constant one has no step."""
+        out = self.path(f"{trace}-{layer}-{operand}-{step}.npy")
+        self.program("trace", "export", self.trace(trace), "--layers", f"{re.escape(layer)}$", "--operands", operand,
+                     *([] if step is None else ["--steps", step]), "-o", out)
+        return out
 
     def npy(self, name, array):
         """Writes float32 inputs [rows, columns] as NAME.npy and returns its path."""

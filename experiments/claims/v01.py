@@ -17,8 +17,8 @@ LIMIT = 0.25  # %
 def recorded(run):
     """{model: file} of the long runs that are there; quick: of a short one made now."""
     if run.quick:
-        run.script("train_pairs.py", "--model", "tiny", "--steps", 40, "--batch", 4, "--seeds", 2, "--modes", "te_current,dsv3", "--jobs", 1,
-                   "--folder", run.path("runs"), "-o", run.path("tiny.h5"), "--figure", run.path("tiny.png"))
+        run.script("train_pairs.py", "--model", "tiny", "--steps", 40, "--batch", 4, "--seeds", 2, "--jobs", 1,
+                   "--modes", "te_current,dsv3", "--folder", run.path("runs"), "-o", run.path("tiny.h5"), "--figure", run.path("tiny.png"))
         return {"tiny": run.path("tiny.h5")}
     files = {m: ROOT / f"notebooks-data/train_pairs_{m}.h5" for m in "sm"}
     return {m: path for m, path in files.items() if path.exists()}
@@ -39,7 +39,7 @@ def summary(path):
 def test(run):
     files = recorded(run)
     if not files:
-        return "the long runs are not recorded yet", pending("notebooks-data/train_pairs_s.h5 and notebooks-data/train_pairs_m.h5 of experiments/train_pairs.py")
+        return "the long runs are not recorded yet", pending(" and ".join(f"notebooks-data/train_pairs_{m}.h5" for m in "sm"))
     figure, axes = run.axes(len(files), squeeze=False)
     texts, inside, outside = [], [], []
     for axis, (model, path) in zip(axes[0], files.items()):
@@ -55,7 +55,8 @@ def test(run):
         axis.axvspan(-spread, spread, color="0.9")
         for x in (-LIMIT, LIMIT):
             axis.axvline(x, color="C3", ls="--", lw=0.8)
-        axis.set(yticks=range(len(pairs)), yticklabels=pairs, xlabel="held-out loss against BF16, %", title=f"model {model}, {len(end)} pairs; grey: sd of A/A")
+        axis.set(yticks=range(len(pairs)), yticklabels=pairs, xlabel="held-out loss against BF16, %",
+                 title=f"model {model}, {len(end)} pairs; grey: sd of A/A")
         fp8 = [f"{mode} {end.mean():+.2f} +- {half:.2f}" for mode, (end, half, _) in pairs.items() if mode not in (CONTROL, "fp32")]
         texts.append(f"model {model}, {len(end)} pairs, %: {', '.join(fp8)}; A/A {pairs[CONTROL][0].mean():+.2f}, sd {spread:.2f}, "
                      f"largest smoothed difference of A/A {pairs[CONTROL][2]:.2f}")
@@ -64,11 +65,13 @@ def test(run):
     if run.quick:
         verdict = depends("the scale: two pairs of a tiny model decide nothing")
     elif len(files) < 2:
-        verdict = pending("notebooks-data/train_pairs_s.h5 and notebooks-data/train_pairs_m.h5 are the two scales")
+        verdict = pending("the other scale, " + " ".join(f"notebooks-data/train_pairs_{m}.h5" for m in "sm" if m not in files))
     elif all(inside):
         verdict = REPRODUCED
     elif all(outside):
         verdict = NOT_REPRODUCED
+    elif any(outside):
+        verdict = depends("the recipe and the scale")
     else:
-        verdict = depends("the recipe and the scale") if any(outside) else depends("the noise between runs, which these pairs do not resolve")
+        verdict = depends("the noise between runs, which these pairs do not resolve")
     return "; ".join(texts), verdict

@@ -18,7 +18,8 @@ WORDS = pathlib.Path(os.environ.get("FP8SCOPE_GOLDEN", ROOT.parent / "shared/gol
 def unit(run, a, b):
     """The emulated sums a b^T, [rows] for one row of b; elements are powers of two, exact in E4M3."""
     out = run.path("c.npy")
-    run.gemm(run.npy("a", a), run.npy("b", b[None]), "-r", "none", "-f", "e4m3", "-a", "hopper_wgmma", "--promote", "none", "-o", out)
+    run.gemm(run.npy("a", a), run.npy("b", b[None]), "-r", "none", "-f", "e4m3", "-a", "hopper_wgmma",
+             "--promote", "none", "-o", out)
     return np.load(out)[:, 0]
 
 
@@ -50,7 +51,8 @@ def test(run):
     fits = (bits, step, register) == (13, 32, 13)
     if not WORDS.exists():
         return ours + "; no recorded words of a GPU here", depends("recorded words of GPUs, which are not here")
-    groups = re.findall(r"(\w+): \d+ x \d+ products.*\n\s+(\d+) of (\d+) words differ", run.program("validate", WORDS, codes=(0, 1)))
+    text = run.program("validate", WORDS, codes=(0, 1))
+    groups = re.findall(r"(\w+): \d+ x \d+ products.*\n\s+(\d+) of (\d+) words differ", text)
     wgmma = [(int(bad), int(n)) for name, bad, n in groups if "wgmma" in name]
     bad = run.number("words that differ", sum(int(b) for _, b, _ in groups), 0, 0)
     figure, axis = run.axes()

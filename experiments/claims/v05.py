@@ -35,5 +35,7 @@ def test(run):
     axis.set(xticks=np.arange(3) + 0.2, xticklabels=["x", "w", "dy"], ylabel="SQNR gained over one scale a tensor, dB")
     axis.legend()
     run.save(figure)
-    ours = "; ".join(f"{n}: x {gain[n]['x']:+.1f} dB, w {gain[n]['w']:+.1f} dB over one scale, {flush[n]:.0f} times fewer flushed" for n in names)
-    return (f"all tiles so, amax at 448, none clipped; {ours}", REPRODUCED if good and all(g["x"] > 0 for g in gain.values()) else NOT_REPRODUCED)
+    ours = "; ".join(f"{n}: x {gain[n]['x']:+.1f} dB, w {gain[n]['w']:+.1f} dB over one scale, "
+                     f"{flush[n]:.0f} times fewer flushed" for n in names)
+    good = good and all(g["x"] > 0 for g in gain.values())
+    return f"all tiles so, amax at 448, none clipped; {ours}", REPRODUCED if good else NOT_REPRODUCED

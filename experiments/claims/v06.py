@@ -43,6 +43,7 @@ def test(run):
     right.legend()
     run.save(figure)
     verdict = REPRODUCED if not worse and flipped and safe else depends("the tensor") if ratio > 1 else NOT_REPRODUCED
-    return (f"dgrad, wgrad: hybrid {hybrid.median():.1f} %, E4M3 one scale {tensor.median():.1f} %, E4M3 tiles {tile.median():.1f} % ({ratio:.2f} times less than "
-            f"hybrid); with outliers of {spread.iloc[-1]:.0e} times the rms: {last['te_current']:.0f}, {last['te_current:format=e4m3']:.0f}, "
+    return (f"dgrad, wgrad: hybrid {hybrid.median():.1f} %, E4M3 one scale {tensor.median():.1f} %, E4M3 tiles {tile.median():.1f} % "
+            f"({ratio:.2f} times less than hybrid); with outliers of {spread.iloc[-1]:.0e} times the rms: {last['te_current']:.0f}, "
+            f"{last['te_current:format=e4m3']:.0f}, "
             f"{last['dsv3:amax_floor=0']:.0f} dB", verdict)

@@ -44,6 +44,6 @@ def test(run):
     verdict = REPRODUCED if len(more) == len(loss) == len(parts) else NOT_REPRODUCED if not more and not loss else \
         depends("the part and the metric")
     listed = ", ".join(f"{p.split('_')[0]} {last[p]:.1f}" for p in parts)
-    return (f"gradients at step {steps[-1]}, %: {listed}; all linear layers {last['dsv3']:.1f}, one of them {last['one linear layer']:.1f}; "
-            f"more than one linear layer: {', '.join(p.split('_')[0] for p in more) or 'none'}; the held-out loss moves by at most "
+    return (f"gradients at step {steps[-1]}, %: {listed}; all linear layers {last['dsv3']:.1f}, one of them "
+            f"{last['one linear layer']:.1f}; more than one linear layer: {', '.join(p.split('_')[0] for p in more) or 'none'}; the held-out loss moves by at most "
             f"{moved[parts].max():.3f} % (linear layers {moved['dsv3']:.3f} %)", verdict)

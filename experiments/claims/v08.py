@@ -16,7 +16,8 @@ def end_loss(run, name, seed, options):
     """Held-out loss at the end of a run, nat."""
     model, steps, batch = ("tiny", 40, 4) if run.quick else ("s", 300, 8)
     out = run.path(f"{name}-{seed}.h5")
-    run.train("--model", model, "--mode", "dsv3", "--steps", steps, "--batch", batch, "--seed", seed, "--validate-every", 0, "-o", out, *options)
+    run.train("--model", model, "--mode", "dsv3", "--steps", steps, "--batch", batch, "--seed", seed, "--validate-every", 0,
+              "-o", out, *options)
     return columns(out, "validation").loss.iloc[-1]
 
 
@@ -46,10 +47,13 @@ def test(run):
     run.save(figure)
     within = abs(change["moments=bf16"].mean()) <= spread
     control = abs(change["master=bf16"].mean()) > spread
-    verdict = REPRODUCED if within and control else NOT_REPRODUCED if not within else depends("the length of the run: here BF16 master weights show nothing either")
     if run.quick:
         verdict = depends("the length of the run: this one is too short to decide")
+    elif within and not control:
+        verdict = depends("the length of the run: here BF16 master weights show nothing either")
+    else:
+        verdict = REPRODUCED if within else NOT_REPRODUCED
     shown = ", ".join(f"{n} {c.mean():+.2f}" for n, c in change.items())
-    return (f"one update: BF16 moments {update['moments_bf16']:.2f} %, FP8 moments {update['moments_fp8']:.1f} %, BF16 gradient sums "
-            f"{update['gradients_bf16']:.2f} %, BF16 master weights {update['master_bf16']:.0f} %; held-out loss of {len(base)} pairs, %: {shown}; "
-            f"A/A at most {spread:.2f}", verdict)
+    return (f"one update: BF16 moments {update['moments_bf16']:.2f} %, FP8 moments {update['moments_fp8']:.1f} %, "
+            f"BF16 gradient sums {update['gradients_bf16']:.2f} %, BF16 master weights {update['master_bf16']:.0f} %; held-out loss of {len(base)} pairs, %: "
+            f"{shown}; A/A at most {spread:.2f}", verdict)

@@ -32,6 +32,7 @@ def test(run):
     right.set(xlabel="held by a rank in a step, MB")
     run.save(figure)
     good = again == 0 and saved["swiglu_cache_fp8"] > 0 and (error.swiglu_cache_fp8 < error.dsv3).all()
-    return (f"gradients off by {error.swiglu_cache_fp8.min():.1f} to {cached:.1f} % (dsv3 products: {error.dsv3.min():.1f} to {error.dsv3.max():.1f} %), "
-            f"recomputing alone by 0; memory {-saved['swiglu_cache_fp8']:.0f} %, recomputing alone {-saved['swiglu_recompute']:.0f} %",
+    return (f"gradients off by {error.swiglu_cache_fp8.min():.1f} to {cached:.1f} % (dsv3 products: {error.dsv3.min():.1f} to "
+            f"{error.dsv3.max():.1f} %), recomputing alone by 0; memory {-saved['swiglu_cache_fp8']:.0f} %, "
+            f"recomputing alone {-saved['swiglu_recompute']:.0f} %",
             REPRODUCED if good else NOT_REPRODUCED)

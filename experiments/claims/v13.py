@@ -2,12 +2,13 @@
 
 Source: arXiv:2412.19437, appendix B.2: divergence after about 300 B tokens; a guess: outliers of whole tokens. Test: recorded
 gradients of the training trace with a share of tokens multiplied by up to 1e6, under tiles, blocks and one scale: SQNR of
-the median row; and at the same weights, gradients of training with tiles and with blocks for dgrad. Divergence itself needs that scale and
-was not tried. The mechanism counts as seen if blocks lose 3 dB or more at some ratio where tiles lose nothing.
+the median row; and at the same weights, gradients of training with tiles and with blocks for dgrad. Divergence itself needs
+that scale and was not tried. The mechanism counts as seen if blocks lose 3 dB or more at some ratio where tiles lose nothing.
 """
 from claims import NOT_TESTABLE, claim, depends
 
-RECIPES = {"dsv3:amax_floor=0": "1x128 tiles", "dsv3:amax_floor=0:block=128x128": "128x128 blocks", "te_current:format=e4m3": "one scale"}
+RECIPES = {"dsv3:amax_floor=0": "1x128 tiles", "dsv3:amax_floor=0:block=128x128": "128x128 blocks",
+           "te_current:format=e4m3": "one scale"}
 
 
 @claim("V13", "gradients in 128x128 blocks make training diverge, 1x128 tiles do not",
@@ -27,11 +28,12 @@ def test(run):
     figure, axis = run.axes()
     for recipe, label in RECIPES.items():
         axis.plot(spread, db[recipe], "o-", ms=3, label=label)
-    axis.set(xscale="log", xlabel="amax / rms of the bulk", ylabel="SQNR of the median row, dB", title="recorded gradients, token outliers injected")
+    axis.set(xscale="log", xlabel="amax / rms of the bulk", ylabel="SQNR of the median row, dB",
+             title="recorded gradients, token outliers injected")
     axis.legend()
     run.save(figure)
     seen = loss["blocks"] >= 3 and abs(loss["tiles"]) < 0.5
-    return (f"recorded gradients: amax {spread.iloc[0]:.0f} times the rms; outliers of {threshold:.0e} times the rms cost blocks 3 dB; of {spread.iloc[-1]:.0e}, {loss['blocks']:.1f} dB, tiles {loss['tiles']:.1f} dB; "
-            f"without outliers the gradients of a step are off by {gradient['dsv3']:.1f} % with tiles, {gradient['dsv3_dgrad_128x128']:.1f} % with blocks; "
-            "divergence was not tried: it needs that scale",
-            depends("outliers of whole tokens, which our gradients do not have; the divergence itself is not testable on a CPU") if seen else NOT_TESTABLE)
+    return (f"recorded gradients: amax {spread.iloc[0]:.0f} times the rms; outliers of {threshold:.0e} times the rms cost "
+            f"blocks 3 dB; of {spread.iloc[-1]:.0e}, {loss['blocks']:.1f} dB, tiles {loss['tiles']:.1f} dB; without outliers the gradients of a "
+            f"step are off by {gradient['dsv3']:.1f} % with tiles, {gradient['dsv3_dgrad_128x128']:.1f} % with blocks; divergence was not tried",
+            depends("outliers of whole tokens, which our gradients do not have; divergence is not testable on a CPU") if seen else NOT_TESTABLE)

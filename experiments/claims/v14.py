@@ -6,7 +6,8 @@ and of 128 differ by less than 0.5 dB in the median; the floor rule and FP32 sca
 """
 from claims import NOT_REPRODUCED, REPRODUCED, claim, depends
 
-RULES = {"FP32": "dsv3:amax_floor=0", "power of two, up": "dsv3:amax_floor=0:scales=ue8m0", "OCP floor": "mxfp8:scale=floor:tile.ragged=pad"}
+RULES = {"FP32": "dsv3:amax_floor=0", "power of two, up": "dsv3:amax_floor=0:scales=ue8m0",
+         "OCP floor": "mxfp8:scale=floor:tile.ragged=pad"}
 GROUPS = [32, 64, 128]
 
 
@@ -36,5 +37,6 @@ def test(run):
     axes[0][0].legend(title="scale")
     run.save(figure)
     span = lambda v: f"{min(v):.1f}" if len(v) == 1 else f"{min(v):.1f} and {max(v):.1f}"
-    return (f"powers of two: 32 and 128 differ by {gap:.2f} dB; FP32 scales: 32 gains {span(free)} dB; the floor rule of OCP MX loses {span(floor)} dB against "
-            "rounding up: the rule matters more than the size", REPRODUCED if gap < 0.5 and max(floor) < 0.5 else depends("the rule for the scales") if gap < 0.5 else NOT_REPRODUCED)
+    verdict = NOT_REPRODUCED if gap >= 0.5 else REPRODUCED if max(floor) < 0.5 else depends("the rule for the scales")
+    return (f"powers of two: 32 and 128 differ by {gap:.2f} dB; FP32 scales: 32 gains {span(free)} dB; the floor rule of OCP MX loses "
+            f"{span(floor)} dB against rounding up: the rule matters more than the size", verdict)

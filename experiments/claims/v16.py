@@ -30,7 +30,8 @@ def test(run):
     axis.set(xlabel="SMs for communication, of 132", ylabel="s of a step of 2048 GPUs, simulated")
     axis.legend()
     run.save(figure)
-    return (f"simulated only: splitting the backward pass cuts the bubble from {at['1f1b']['bubble_%']:.0f} % (1F1B) to {at['zb1p']['bubble_%']:.0f} %, DualPipe's is "
-            f"{at['dualpipe']['bubble_%']:.0f} % with {at['dualpipe']['exposed_%']:.0f} % of communication exposed; of {counts[0]} to {counts[-1]} SMs, {best} give DualPipe's shortest step: by "
-            "assumption, for the 10 channels of 20 SMs fill the link",
+    bubble = {name: f"{row['bubble_%']:.0f} %" for name, row in at.items()}
+    return (f"simulated only: splitting the backward pass cuts the bubble from {bubble['1f1b']} (1F1B) to {bubble['zb1p']}, DualPipe's is "
+            f"{bubble['dualpipe']} with {at['dualpipe']['exposed_%']:.0f} % of communication exposed; of {counts[0]} to {counts[-1]} SMs, {best} give "
+            "DualPipe's shortest step: by assumption, for the 10 channels of 20 SMs fill the link",
             NOT_TESTABLE)

@@ -36,11 +36,13 @@ def test(run):
         axis.plot(bits, error[name, k], "o-", ms=3, color=f"C{i}", label=f"{name}, K = {k}")
         axis.axhline(casts[name, k] / 10, color=f"C{i}", lw=0.7, ls=":")
     axis.axvline(13, color="k", lw=0.8, ls="--")
-    axis.set(yscale="log", xlabel="fraction bits of the accumulation (Hopper: 13, dashed)", ylabel="error of the unit, %", title="never promoted; dotted: a tenth of the casts' error")
+    axis.set(yscale="log", xlabel="fraction bits of the accumulation (Hopper: 13, dashed)", ylabel="error of the unit, %",
+             title="never promoted; dotted: a tenth of the casts' error")
     plain_ticks(axis.yaxis)
     axis.legend()
     run.save(figure)
     found = "; ".join(f"{name}, K = {k}: {'> ' + str(bits[-1]) if f is None else f}" for (name, k), f in knee.items())
-    verdict = NOT_REPRODUCED if all(f is not None and f <= 13 for f in knee.values()) else depends("the inputs: zero-mean ones need no more than 13 bits, positive ones do")
-    return (f"fraction bits until the unit errs a tenth of the casts: {found}; FP32 has 23; on U(0,1) Hopper promoted at 128 errs {promoted:.3f} %, "
-            f"Blackwell with scales of 32 in the unit {scaled:.5f} %", verdict)
+    enough = all(f is not None and f <= 13 for f in knee.values())
+    verdict = NOT_REPRODUCED if enough else depends("the inputs: zero-mean ones need no more than 13 bits, positive ones do")
+    return (f"fraction bits until the unit errs a tenth of the casts: {found}; FP32 has 23; on U(0,1) Hopper promoted "
+            f"at 128 errs {promoted:.3f} %, Blackwell with scales of 32 in the unit {scaled:.5f} %", verdict)
