@@ -17,10 +17,14 @@ struct RequestedCast {
 
 /// recipe  as make_recipe() takes it, or "none": every scale is 1
 /// format  replaces the recipe's element format
-/// A recipe that scales by earlier steps casts as at its first step: there are none.
+/// A recipe that scales by earlier steps still waits for take_first_step().
 /// Throws UsageError if "none" comes without a format, and what make_recipe() throws.
 RequestedCast request_cast(const std::string& recipe, const std::optional<std::string>& format,
                            const TensorKind& kind);
+
+/// A recipe that scales by earlier steps casts as at its first one, of a tensor of this amax: with scale 1, or by this
+/// very amax where it measures its first tensor (MOSS' weights, torchao, MS-AMP). Others stay as they are.
+void take_first_step(RequestedCast& request, float amax);
 
 /// What the elements of an array were kept in, for TensorKind::input.
 Format input_format(const std::string& dtype);
