@@ -16,10 +16,11 @@ struct RowOperands {
 /// The scales of a unit with block scales, by the index of a product of one row and column.
 struct PairScales {
   const EmulatedJob& job;
-  std::int64_t row, column, k;
+  std::int64_t row, column;
+  int k;
 
-  FP8_HD Operand of_a(std::size_t i) const { return unit_scale(job.a, job.model, row, k + static_cast<std::int64_t>(i)); }
-  FP8_HD Operand of_b(std::size_t i) const { return unit_scale(job.b, job.model, column, k + static_cast<std::int64_t>(i)); }
+  FP8_HD Operand of_a(std::size_t i) const { return unit_scale(job.a, job.model, row, k + static_cast<int>(i)); }
+  FP8_HD Operand of_b(std::size_t i) const { return unit_scale(job.b, job.model, column, k + static_cast<int>(i)); }
   FP8_HD int exponent(std::size_t i) const { return job.model.scale_block == 0 ? 0 : of_a(i).exponent + of_b(i).exponent; }
   FP8_HD accumulate::Product pair(std::size_t i) const { return accumulate::multiply(of_a(i), of_b(i)); }
   /// NaN among the scales of `count` products.
@@ -127,12 +128,14 @@ struct EmulatedElement {
 
  private:
   static FP8_KERNEL float element(const Job& job, std::int64_t row, std::int64_t column) {
-    const std::int64_t interval = job.promote > 0 ? job.promote : job.k_end - job.k_begin;
+    // K in 32 bits: with 64 of them ptxas spills.
+    const int k_end = static_cast<int>(job.k_end), k_begin = static_cast<int>(job.k_begin);
+    const int interval = job.promote > 0 ? static_cast<int>(job.promote) : k_end - k_begin;
     // One loop over the steps of the unit: with one over promotions around it ptxas spills.
     float total = 0.0f, unit = 0.0f;
-    for (std::int64_t k = job.k_begin, begin = job.k_begin; k < job.k_end;) {
-      const std::int64_t end = begin + interval < job.k_end ? begin + interval : job.k_end;
-      const int count = static_cast<int>(end - k < job.model.terms ? end - k : job.model.terms);
+    for (int k = k_begin, begin = k_begin; k < k_end;) {
+      const int end = k_end - begin > interval ? begin + interval : k_end;
+      const int count = end - k < job.model.terms ? end - k : job.model.terms;
       unit = step(job, row, column, k, count, unit);
       k += count;
       if (k < end) continue;
@@ -147,7 +150,7 @@ struct EmulatedElement {
   }
 
   /// Products k .. k + count.
-  static FP8_KERNEL float step(const Job& job, std::int64_t row, std::int64_t column, std::int64_t k, int count, float unit) {
+  static FP8_KERNEL float step(const Job& job, std::int64_t row, std::int64_t column, int k, int count, float unit) {
     const RowOperands a{job.a.format, job.a.codes + row * job.a.stride + k}, b{job.b.format, job.b.codes + column * job.b.stride + k};
     const PairScales scales{job, row, column, k};
     const accumulate::SpecialTerms special = scales.special(count);

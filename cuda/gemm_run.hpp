@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -89,7 +90,7 @@ class EmulatedProduct {
     job_.model = options.model;
     // No sum of 8-bit products needs so low a floor, and a zero step is zero on any quantum.
     if (job_.model.floor_exponent < -60 && !inside && path_ != EmulatedPath::elements) job_.model.floor_exponent = -60;
-    job_.m = a.rows, job_.n = b.rows, job_.promote = options.promote, job_.order = options.order;
+    job_.m = a.rows, job_.n = b.rows, job_.promote = std::min(options.promote, std::int64_t{1} << 30), job_.order = options.order;
     job_.scaled = !inside && !at_end, job_.out = part_.get();
     end_ = {at_end, options.bf16_output, at_end ? a.scale_inv[0] * b.scale_inv[0] : 1.0f};
     k_ = a.k;
