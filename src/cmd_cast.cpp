@@ -264,6 +264,7 @@ int run_cast(const Args& args) {
     throw DataError(fmt::format("{}: holds no finite number ({} NaN, {} infinite): there is nothing to scale",
                                 name, facts.moments().nans, facts.moments().infs));
 
+  take_first_step(job, bits_float(facts.largest_number()));
   CastPass pass(facts, {job.cast}, -1.0f);
   if (pass.needs_preparation())
     for_each_panel(*input, step, max_memory,

@@ -118,8 +118,10 @@ int run_gemm(const Args& args) {
   }
   const std::string recipe = options.text_or("recipe", "dsv3");
   const auto format = options.text("format");
-  const RequestedCast cast_a = request_cast(recipe, format, {Role::activation, a.input}, true);
-  const RequestedCast cast_b = request_cast(recipe, format, {Role::weight, b.input}, true);
+  RequestedCast cast_a = request_cast(recipe, format, {Role::activation, a.input}, true);
+  RequestedCast cast_b = request_cast(recipe, format, {Role::weight, b.input}, true);
+  take_first_step(cast_a, amax(AmaxRule::ignore_nan, a.values));
+  take_first_step(cast_b, amax(AmaxRule::ignore_nan, b.values));
   if (format && cast_a.cast.plan.codec != Codec::none) requests.front().codec_format = cast_a.cast.plan.format;
   const GemmOperand left = operand_of(a, cast_a, options.words()[0] + ": --recipe " + recipe);
   const GemmOperand right = operand_of(b, cast_b, options.words()[1] + ": --recipe " + recipe);

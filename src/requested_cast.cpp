@@ -24,12 +24,12 @@ RequestedCast request_cast(const std::string& recipe, const std::optional<std::s
   if (codec && format) cast.plan.format = parse_format(*format);
   cast.block = cast.plan.block;
   cast.rule = request.recipe->block_rule();
-  if (!cast.rule) {
-    const float unused = 0.0f;
-    request.recipe->step({&unused, 1}, {&cast.scales, 1});
-    cast.given = true;
-  }
+  cast.given = !cast.rule;
   return request;
+}
+
+void take_first_step(RequestedCast& request, float amax) {
+  if (request.recipe && request.cast.given) request.recipe->step({&amax, 1}, {&request.cast.scales, 1});
 }
 
 Format input_format(const std::string& dtype) {
