@@ -29,20 +29,23 @@ struct TimedOperands {
   std::vector<float> one{1.0f};
   ScaledMatrix a, b;
 
-  TimedOperands(std::int64_t m, std::int64_t n, std::int64_t k)
-      : left(codes(m * k, 1)), right(codes(n * k, 2)), a{e4m3, m, k, left, {}, one}, b{e4m3, n, k, right, {}, one} {}
+  TimedOperands(std::int64_t m, std::int64_t n, std::int64_t k, const Format& f = e4m3)
+      : left(codes(m * k, 1, f)), right(codes(n * k, 2, f)), a{f, m, k, left, {}, one}, b{f, n, k, right, {}, one} {}
 
  private:
-  static std::vector<std::uint16_t> codes(std::int64_t count, std::uint64_t seed) {
+  /// Of a format of four bits, the low bits.
+  static std::vector<std::uint16_t> codes(std::int64_t count, std::uint64_t seed, const Format& f) {
     const std::vector<std::uint8_t> narrow = random_normal_codes(count, seed);
-    return {narrow.begin(), narrow.end()};
+    std::vector<std::uint16_t> codes(narrow.begin(), narrow.end());
+    for (std::uint16_t& code : codes) code &= static_cast<std::uint16_t>(f.codes() - 1u);
+    return codes;
   }
 };
 
 }  // namespace
 
 KernelTimes time_emulated_gemm(std::int64_t m, std::int64_t n, std::int64_t k, const ScaledGemmOptions& options, int rounds, int device) {
-  const TimedOperands x(m, n, k);
+  const TimedOperands x(m, n, k, options.model.summation == Summation::grouped ? parse_format("e2m1") : e4m3);
   const GpuMachine machine(device);
   EmulatedProduct<GpuMachine> product(machine, x.a, x.b, options, {});
   return {kernel_seconds(rounds, [&] { product.run_part(0); })};

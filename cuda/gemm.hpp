@@ -11,8 +11,8 @@
 namespace fp8scope::cuda {
 
 /// "" if emulated_gemm() computes this product, else why not: the caller's CPU does.
-/// It takes aligned models of 8-bit codes without block scales of their own and with C inside: Hopper, Ada and
-/// Blackwell FP8, and custom ones.
+/// It takes aligned and grouped models with C inside, block scales included, and codes of at most 8 bits: Hopper, Ada
+/// and Blackwell FP8, FP6, FP4, MXFP8, MXFP4, NVFP4 into binary32 or binary16, and custom ones.
 std::string emulated_gemm_refusal(const ScaledMatrix& a, const ScaledMatrix& b,
                                   const ScaledGemmOptions& options);
 

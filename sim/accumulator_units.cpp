@@ -7,60 +7,6 @@
 namespace fp8scope::accumulate {
 namespace {
 
-constexpr std::size_t group_terms = 16;  ///< products that are summed exactly before scaling
-constexpr std::size_t sub_terms = 4;     ///< the same in tcgen05-model's description
-constexpr int guard_places = 4;          ///< its window is this much lower under large elements
-
-/// The products of one scale group: a pair of scales and what it multiplies.
-struct Group {
-  Product scale;
-  bool any_product = false;  ///< some product is not zero
-  int largest_element = 0;   ///< largest exponent of a nonzero product
-};
-
-Group describe(const Model& model, const Terms& a, const Terms& b, std::size_t first) {
-  const std::size_t block = first / static_cast<std::size_t>(model.scale_block);
-  Group group{multiply(a.scales[block], b.scales[block])};
-  for (std::size_t k = first; k < std::min(first + group_terms, a.values.size()); ++k) {
-    const Product p = multiply(a.values[k], b.values[k]);
-    if (p.significand == 0) continue;
-    if (!group.any_product || p.exponent > group.largest_element) group.largest_element = p.exponent;
-    group.any_product = true;
-  }
-  return group;
-}
-
-/// Sum of `count` products from index k on, scaled, cut to 2^quantum.
-std::int64_t scaled_sum(const Terms& a, const Terms& b, const Product& scale, std::size_t k,
-                        std::size_t count, int quantum, Cut cut) {
-  std::int64_t sum = 0;
-  int fraction = 0;
-  for (const std::size_t end = std::min(k + count, a.values.size()); k < end; ++k) {
-    const Product p = multiply(a.values[k], b.values[k]);
-    fraction = p.fraction;
-    // Every element has at least the smallest exponent of its format, 0 for E2M1: no bit is lost.
-    const auto term = static_cast<std::int64_t>(p.significand << p.exponent);
-    sum += p.negative ? -term : term;
-  }
-  const auto magnitude = static_cast<std::uint64_t>(sum < 0 ? -sum : sum) * scale.significand;
-  const int unit = scale.exponent - fraction - scale.fraction;
-  return shift_term(magnitude, sum < 0, quantum - unit, cut);
-}
-
-/// Exponent of the quantum of a step of scale groups.
-int group_quantum(const Model& model, const std::vector<Group>& groups, const Operand& c) {
-  int scales = model.floor_exponent, elements = model.floor_exponent;
-  for (const Group& g : groups) {
-    if (!g.any_product || g.scale.significand == 0) continue;
-    scales = std::max(scales, g.scale.exponent);
-    elements = std::max(elements, g.scale.exponent + g.largest_element);
-  }
-  const int c_exponent = c.significand != 0 ? c.exponent : model.floor_exponent;
-  if (model.window == Window::scales) return std::max(scales, c_exponent) - model.fraction_bits;
-  if (c_exponent >= elements) return c_exponent - model.fraction_bits;
-  return std::max(elements - guard_places, scales) - model.fraction_bits;
-}
-
 /// Largest exponent of a nonzero product; of none, one that no product has.
 int largest_product(const std::vector<Product>& products, std::size_t first, std::size_t stride) {
   int largest = -999;
@@ -97,18 +43,13 @@ bool overflow_to_infinity(std::vector<Operand>& a, std::vector<Operand>& b) {
 
 // GST-FDPA: section 2.3.
 float grouped_step(const Model& model, const Terms& a, const Terms& b, float c) {
-  const Operand addend = unpack_c(model.result, c);
-  if (const auto special = special_result(a, b, addend)) return *special;
-  std::vector<Group> groups;
-  for (std::size_t k = 0; k < a.values.size(); k += group_terms)
-    groups.push_back(describe(model, a, b, k));
-  const int quantum = group_quantum(model, groups, addend);
-  std::int64_t sum = shift_term(addend.significand, addend.negative,
-                                quantum - (addend.exponent - addend.fraction), model.cut);
-  const std::size_t count = model.window == Window::scales ? group_terms : sub_terms;
-  for (std::size_t k = 0; k < a.values.size(); k += count)
-    sum += scaled_sum(a, b, groups[k / group_terms].scale, k, count, quantum, model.cut);
-  return round_result(model, sum, quantum);
+  const auto scale = [&](std::size_t k) {
+    const std::size_t block = k / static_cast<std::size_t>(model.scale_block);
+    return multiply(a.scales[block], b.scales[block]);
+  };
+  return grouped_terms(
+      model, [&](std::size_t k) { return a.values[k]; }, [&](std::size_t k) { return b.values[k]; }, scale, a.values.size(),
+      special_scales(a, b), unpack_c(model.result, c));
 }
 
 // Section 4: two FP16 steps of 16 products, interleaved by the packing of the registers.

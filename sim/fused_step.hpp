@@ -94,6 +94,36 @@ FP8_HD inline float step_result(Real p, int fraction_bits, bool nearest) {
   }
 }
 
+/// accumulator_exponent() of a unit whose smallest numbers are subnormal. Requires a finite number.
+FP8_HD constexpr int accumulator_exponent(float c, int min_exponent) {
+  if ((float_bits(c) & magnitude_bits) == 0) return no_exponent;
+  const auto exponent = static_cast<int>(float_bits(c) << 1 >> 24) - 127;
+  return exponent > min_exponent ? exponent : min_exponent;
+}
+
+/// Exponent of a number's binade; of a zero, one below every other.
+template <class Real>
+FP8_HD constexpr int binade(Real x) {
+  if constexpr (sizeof(Real) == 4) return static_cast<int>(float_bits(x) << 1 >> 24) - 127;
+  else return static_cast<int>(bit_cast<std::uint64_t>(x) << 1 >> 53) - 1023;
+}
+
+/// step_result() into any format: subnormal numbers, infinity and a carry into the next binade included. A sum that
+/// becomes zero keeps its sign. Requires at most digits - 3 fraction bits of the result.
+template <class Real>
+FP8_HD inline float step_result(Real p, const Result& result) {
+  const Real sum = p - base_of(p);
+  const int top = binade(sum);
+  const int unit = (top > result.min_exponent ? top : result.min_exponent) - result.fraction_bits;
+  const Real coarse = Real(1.5) * pow2_real<Real>(unit + digits<Real>);  // has no place below 2^unit
+  const Real magnitude = sum < Real(0) ? -sum : sum;
+  Real rounded = (magnitude + coarse) - coarse;
+  if (!result.nearest && rounded > magnitude) rounded -= pow2_real<Real>(unit);
+  const std::uint32_t sign = sum < Real(0) ? 0x80000000u : 0u;
+  if (binade(rounded) > result.max_exponent) return bits_float(sign | inf_bits);
+  return bits_float(sign | float_bits(static_cast<float>(rounded)));
+}
+
 /// Two exponents in the halves of a word, each in two's complement.
 FP8_HD constexpr std::uint32_t pack_exponents(int low, int high) {
   return (static_cast<std::uint32_t>(low) & 0xffffu) | static_cast<std::uint32_t>(high) << 16;
@@ -111,13 +141,14 @@ FP8_HD inline std::uint32_t max_plus(std::uint32_t a, std::uint32_t b, std::uint
 #endif
 }
 
-/// A format of 8 bits as the constants of its decoding.
+/// A format of at most 8 bits as the constants of its decoding.
 struct NarrowFormat {
   int mantissa_bits = 3, bias = 7;
+  int sign_place = 7;            ///< of the bit
   std::uint32_t largest = 0x7e;  ///< magnitudes beyond it are NaN or infinity
 
   FP8_HD constexpr explicit NarrowFormat(const Format& f)
-      : mantissa_bits(f.mantissa_bits), bias(f.bias), largest(f.max_code()) {}
+      : mantissa_bits(f.mantissa_bits), bias(f.bias), sign_place(f.bits() - 1), largest(f.max_code()) {}
   NarrowFormat() = default;
 };
 
@@ -128,13 +159,13 @@ struct NarrowOperand {
 };
 
 FP8_HD constexpr NarrowOperand narrow_operand(const NarrowFormat& f, std::uint32_t code) {
-  const std::uint32_t magnitude = code & 0x7fu;
+  const std::uint32_t magnitude = code & low_mask(f.sign_place);
   if (magnitude == 0 || magnitude > f.largest) return {0.0f, no_exponent};
   const auto field = static_cast<int>(magnitude >> f.mantissa_bits);
   // As a binary32 pattern the code is the value * 2^(bias - 127), subnormal codes included.
   const float shifted = bits_float(magnitude << (23 - f.mantissa_bits));
   const float value = shifted * pow2(127 - f.bias);
-  const std::uint32_t sign = (code & 0x80u) << 24;
+  const std::uint32_t sign = (code >> f.sign_place & 1u) << 31;
   return {bits_float(float_bits(value) | sign), (field > 0 ? field : 1) - f.bias};
 }
 

@@ -53,19 +53,8 @@ struct PackedPart {
         for (std::size_t byte = 0; byte < bytes; ++byte) codes.push_back(static_cast<std::uint8_t>(code >> (8 * byte)));
       }
       for (std::int64_t k = begin; model.scale_block > 0 && k < end; k += model.scale_block)
-        scales.push_back(static_cast<std::uint8_t>(scale_code(m, model, r, k)));
+        scales.push_back(static_cast<std::uint8_t>(unit_scale_code(m, model, r, k)));
     }
-  }
-
- private:
-  static std::uint32_t scale_code(const ScaledMatrix& m, const Model& model, std::int64_t r, std::int64_t k) {
-    const float s = m.scale(r, k);
-    if (model.scale_format == e8m0) {
-      require(is_nan(s) || cut_to_pow2(s) == s || s == pow2(-127),
-              "gemm: this unit takes power-of-two scales only");
-      return e8m0_code(s);
-    }
-    return encode(model.scale_format, s);
   }
 };
 
@@ -94,6 +83,13 @@ void check_scaled_gemm(const ScaledMatrix& a, const ScaledMatrix& b, const Scale
   for (const ScaledMatrix* m : {&a, &b})
     require(m->block.cols == 0 || m->block.cols % options.promote == 0,
             "gemm: a scale must not change within N_C products");
+}
+
+std::uint32_t unit_scale_code(const ScaledMatrix& m, const Model& model, std::int64_t r, std::int64_t k) {
+  const float s = m.scale(r, k);
+  if (!(model.scale_format == e8m0)) return encode(model.scale_format, s);
+  require(is_nan(s) || cut_to_pow2(s) == s || s == pow2(-127), "gemm: this unit takes power-of-two scales only");
+  return e8m0_code(s);
 }
 
 KPart k_part(std::int64_t k, const ScaledGemmOptions& options, std::int64_t part) {

@@ -39,6 +39,10 @@ struct ScaledGemmOptions {
 /// Throws std::invalid_argument as scaled_gemm() does for operands and options that do not go together.
 void check_scaled_gemm(const ScaledMatrix& a, const ScaledMatrix& b, const ScaledGemmOptions& options);
 
+/// Code of the scale of element [r, k] as a unit with block scales takes it. Throws std::invalid_argument if the unit
+/// takes powers of two only and the scale is none.
+std::uint32_t unit_scale_code(const ScaledMatrix& m, const Model& model, std::int64_t r, std::int64_t k);
+
 /// The parts of K that split_k makes: whole promotion intervals, or whole steps of the unit.
 struct KPart {
   std::int64_t begin, end;

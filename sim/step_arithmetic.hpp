@@ -156,4 +156,65 @@ FP8_HD constexpr float aligned_terms(const Model& model, const A& a, const B& b,
   return round_result(model, sum, quantum);
 }
 
+inline constexpr std::size_t group_terms = 16;  ///< products that are summed exactly before scaling
+inline constexpr std::size_t sub_terms = 4;     ///< the same in tcgen05-model's description
+inline constexpr int guard_places = 4;          ///< its window is this much lower under large elements
+
+/// Exponent of the quantum of a step of scale groups.
+template <class A, class B, class Scale>
+FP8_HD constexpr int group_quantum(const Model& model, const A& a, const B& b, const Scale& scale, std::size_t count,
+                                   const Operand& c) {
+  int scales = model.floor_exponent, elements = model.floor_exponent;
+  for (std::size_t first = 0; first < count; first += group_terms) {
+    bool any = false;  // some product is not zero
+    int largest = 0;   // exponent of those
+    for (std::size_t k = first; k < first + group_terms && k < count; ++k) {
+      const Product p = multiply(a(k), b(k));
+      if (p.significand == 0) continue;
+      if (!any || p.exponent > largest) largest = p.exponent;
+      any = true;
+    }
+    const Product s = scale(first);
+    if (!any || s.significand == 0) continue;
+    if (s.exponent > scales) scales = s.exponent;
+    if (s.exponent + largest > elements) elements = s.exponent + largest;
+  }
+  const int of_c = c.significand != 0 ? c.exponent : model.floor_exponent;
+  if (model.window == Window::scales) return (scales > of_c ? scales : of_c) - model.fraction_bits;
+  if (of_c >= elements) return of_c - model.fraction_bits;
+  return (elements - guard_places > scales ? elements - guard_places : scales) - model.fraction_bits;
+}
+
+/// One step of a grouped model: GST-FDPA.
+///
+/// a, b     operands of index 0 .. count - 1: Operand f(index)
+/// scale    product of the pair of scales of an index: Product f(index)
+/// special  of the scales; the products' and c's are found here
+/// Source: specification of matrix units, section 2.3.
+template <class A, class B, class Scale>
+FP8_HD constexpr float grouped_terms(const Model& model, const A& a, const B& b, const Scale& scale, std::size_t count,
+                                     SpecialTerms special, const Operand& c) {
+  special.add_c(c);
+  for (std::size_t k = 0; k < count; ++k) special.add_product(a(k), b(k));
+  if (special.any()) return special.result();
+  const int quantum = group_quantum(model, a, b, scale, count, c);
+  std::int64_t total = shift_term(c.significand, c.negative, quantum - (c.exponent - c.fraction), model.cut);
+  const std::size_t together = model.window == Window::scales ? group_terms : sub_terms;
+  for (std::size_t first = 0; first < count; first += together) {
+    std::int64_t sum = 0;
+    int fraction = 0;
+    for (std::size_t k = first; k < first + together && k < count; ++k) {
+      const Product p = multiply(a(k), b(k));
+      fraction = p.fraction;
+      // Every element has at least the smallest exponent of its format, 0 for E2M1: no bit is lost.
+      const auto term = static_cast<std::int64_t>(p.significand << p.exponent);
+      sum += p.negative ? -term : term;
+    }
+    const Product s = scale(first);
+    const auto magnitude = static_cast<std::uint64_t>(sum < 0 ? -sum : sum) * s.significand;
+    total += shift_term(magnitude, sum < 0, quantum - (s.exponent - fraction - s.fraction), model.cut);
+  }
+  return round_result(model, total, quantum);
+}
+
 }  // namespace fp8scope::accumulate

@@ -15,6 +15,8 @@ struct Row {
   const char* model;  ///< of the emulation; "" for the unit itself
   std::int64_t m, n, k, promote;
   ScaleOrder order;
+  const char* format = "e4m3";  ///< of A and B
+  const char* output = "f32";   ///< of the unit
 };
 
 constexpr Row rows[] = {
@@ -22,6 +24,9 @@ constexpr Row rows[] = {
     {"emulated_hopper_n128", "hopper_wgmma", 4096, 4096, 4096, 128, ScaleOrder::plain},
     {"emulated_ada", "ada_mma", 4096, 4096, 4096, 0, ScaleOrder::plain},
     {"emulated_blackwell", "blackwell_tcgen05", 4096, 4096, 4096, 0, ScaleOrder::plain},
+    {"emulated_hopper_f16", "hopper_wgmma", 4096, 4096, 4096, 0, ScaleOrder::plain, "e4m3", "f16"},
+    {"emulated_mxfp8", "blackwell_mxfp8", 4096, 4096, 4096, 0, ScaleOrder::plain},
+    {"emulated_nvfp4", "blackwell_nvfp4", 4096, 4096, 4096, 0, ScaleOrder::plain, "e2m1"},
     {"native_never", "", 4096, 7168, 16384, 0, ScaleOrder::plain},
     {"native_n128", "", 4096, 7168, 16384, 128, ScaleOrder::plain},
     {"native_n128_deepgemm", "", 4096, 7168, 16384, 128, ScaleOrder::product},
@@ -52,7 +57,7 @@ std::vector<BenchResult> bench_gpu_gemm(const BenchOptions& bench) {
   for (const Row& row : rows) {
     const bool native = row.model[0] == '\0';
     if (native && !hopper) continue;
-    const Model& model = find_model(native ? "hopper_wgmma" : row.model, "e4m3", "e4m3").model;
+    const Model& model = find_model(native ? "hopper_wgmma" : row.model, row.format, row.format, row.output).model;
     const ScaledGemmOptions options{model, row.promote, row.order, false, 1};
     const double products = static_cast<double>(row.m) * static_cast<double>(row.n) * static_cast<double>(row.k);
     const auto times = native ? cuda::time_native_gemm(row.m, row.n, row.k, options, bench.rounds)

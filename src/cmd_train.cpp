@@ -101,7 +101,7 @@ int train_run(const Options& options, const Args& args, RunConfig run, const Cor
   for (const auto& file : {output, checkpoint, options.text("record")})
     if (file) {
       require_other_file(*file, corpus_path(options));
-      const OutputFile writable(*file);  // a folder that is not there shows now, not after the run
+      const OutputFile writable(*file, hdf5_kind);  // a folder that is not there shows now, not after the run
     }
   Trainer trainer(run, corpus, execute);
   if (checkpoint && std::filesystem::exists(*checkpoint)) trainer.load(*checkpoint);

@@ -237,7 +237,7 @@ int run_validate(const Args& args) {
   add_device_option(options);
   options.add("group,g", "NAME", "only this group");
   options.add("model,m", "NAME[:KEY=VALUE...]", "matrix unit; of a dump, by default the longest name that the group's begins with; of a kernel, hopper_wgmma");
-  options.add("recipe,r", "NAME[:KEY=VALUE...]", "a and b are cast by this recipe first; they are fp32, fp16 or bf16 words");
+  options.add("recipe,r", "NAME[:KEY=VALUE...]", "a and b are cast by this recipe first; they are fp32, fp16 or bf16 words. Of a kernel: it is a quantiser, held against this recipe");
   options.add("promote", "N", "products between promotions to FP32; none; auto (default): the blocks of binary32 "
                               "scales, else never; of a kernel 128");
   options.add("order", "NAME", "where binary32 scales enter: auto (default): deepgemm; cutlass_vector, cublas_1d1d, ...");
@@ -247,12 +247,15 @@ int run_validate(const Args& args) {
   options.add("formats", "A,B", "of a kernel: e4m3 (default) or e5m2");
   options.add("d-format", "NAME", "of a kernel: f32 (default) or bf16");
   options.add("shape", "MxNxK", "of a kernel: default 128x128x1024");
+  options.add("dtype", "NAME", "of a quantiser (--kernel with --recipe): bfloat16 (default), float16 or float32");
+  options.add("role", "NAME", "of a quantiser: activation (default), weight, gradient");
   options.add("time-limit", "SECONDS", "of one call of a kernel, default 60");
   if (!options.parse(args)) return 0;
   if (options.has("gpu")) return validate_gpu(options);
   if (options.has("kernel") == !options.words().empty())
     throw UsageError("validate: wanted a DUMP.h5, --kernel LIBRARY.so:FUNCTION or --gpu (see 'fp8scope validate --help')");
-  return options.has("kernel") ? validate_kernel(options) : validate_dumps(options);
+  if (!options.has("kernel")) return validate_dumps(options);
+  return options.has("recipe") ? validate_quantizer(options) : validate_kernel(options);
 }
 
 }  // namespace fp8scope

@@ -29,7 +29,7 @@ std::uint8_t code_of(const Format& f, float x) { return static_cast<std::uint8_t
 /// A finite code out of all.
 std::uint8_t finite_code(const Format& f, Random& random) {
   for (;;) {
-    const std::uint32_t code = random.word() & 0xffu;
+    const std::uint32_t code = random.word() & (f.codes() - 1u);
     if (is_finite(decode(f, code))) return static_cast<std::uint8_t>(code);
   }
 }
@@ -60,7 +60,7 @@ constexpr DataKind kinds[] = {
     {"nonfinite",
      [](const Format& f, Random& r, std::int64_t row, std::int64_t k, bool left) {
        const std::uint8_t code = code_of(f, 16.0f * r.normal());
-       if (!left || row % 16 != 3 || k % 97 != 5) return code;
+       if (!left || row % 16 != 3 || k % 97 != 5 || !f.has_nan()) return code;
        return static_cast<std::uint8_t>(f.has_inf() && row % 32 == 3 ? f.inf_code() : f.nan_code());
      }},
 };

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "sim/scaled_gemm.hpp"
+#include "src/kernel_process.hpp"
 
 namespace fp8scope {
 
@@ -25,19 +26,7 @@ struct KernelResult {
   std::size_t unwritten = 0;            ///< words that neither call changed from either of two fillings
 };
 
-/// A function in a shared library, "./libmine.so:symbol".
-struct KernelName {
-  std::string library, symbol;
-};
-
-/// Throws UsageError unless `text` is LIBRARY:SYMBOL.
-KernelName parse_kernel_name(const std::string& text);
-
-/// Calls the function for every case, in a child process: what it does to its memory, its process or
-/// its time stays there.
-///
-/// Throws IoError if the library cannot be loaded or the symbol is missing, DataError if the kernel
-/// crashes, fails, ends its process or passes `seconds` in a case, SkippedError if it says that there is no device.
+/// Calls the function for every case. Throws as call_twice().
 std::vector<KernelResult> run_kernel(const KernelName& kernel, const std::vector<KernelCase>& cases, unsigned seconds);
 
 }  // namespace fp8scope

@@ -26,7 +26,10 @@ void print_fits(const std::vector<const RecordedProduct*>& dumps, const ProductM
 /// Throws UsageError, or what parse_model() throws.
 Schedule schedule_of(const Options& options, std::size_t promote, std::string_view order);
 
-/// A kernel in a shared library against the emulator: the exit code.
+/// A product of a shared library against the emulator: the exit code.
 int validate_kernel(const Options& options);
+
+/// A quantiser of a shared library against a recipe: the exit code.
+int validate_quantizer(const Options& options);
 
 }  // namespace fp8scope

@@ -87,6 +87,46 @@ TEST(ValidateKernel, AnswersAWrongCommandLineInOneLine) {
   expect_one_line(validate("gemm_hopper", "--order deepgem"), 2, "did you mean 'deepgemm'?");
 }
 
+TEST(ValidateQuantizer, FindsNothingWrongWithARightKernel) {
+  for (const char* options : {"", "--dtype float32", "--dtype float16", "--role weight"})
+    expect_words(validate("quantize_vllm", fmt::format("--recipe vllm_group {}", options)), 0, {"15 tensor(s)", " 0 differ"});
+  expect_words(validate("quantize_mx_floor", "--recipe mxfp8:scale=floor"), 0, {"tiles of 1x32, e8m0 scales", "11 tensor(s)", " 0 differ"});
+  expect_words(validate("quantize_whole_tiles_only", "--recipe vllm_group"), 0, {"skipped, the kernel says", "8 tensor(s), 7 skipped"});
+}
+
+TEST(ValidateQuantizer, NamesTheFaultTheTileAndTheRecipeThatFits) {
+  expect_words(validate("quantize_reciprocal", "--recipe vllm_group"), 1,
+               {"in tile [6, 0]: x 0.341796875, scale 3a600000 = 0.000854492188; kernel 7d = 416, vllm_group 7c = 384",
+                "scales: 0 of 1024 differ", "no mismatches with: vllm_group:scale.apply=inverse",
+                "you multiply x by the reciprocal fl(1/factor); vllm_group would divide x by the factor"});
+  expect_words(validate("quantize_240", "--recipe vllm_group"), 1,
+               {"scale of tile [0, 0]: kernel 3feeeeef = 1.86666667, vllm_group 3f800000 = 1", "no mismatches with: vllm_group:scale.max=240;",
+                "you aim at 240; vllm_group would aim at MAX of the element format"});
+  expect_words(validate("quantize_truncates", "--recipe vllm_group --dtype float32"), 1,
+               {"no mismatches with: vllm_group:element.rounding=toward-zero;", "you truncate; vllm_group would round ties to even"});
+}
+
+TEST(ValidateQuantizer, ShowsTheTilesOfAFaultThatNoRecipeHas) {
+  expect_words(validate("quantize_skips_an_element", "--recipe vllm_group"), 1,
+               {"scale of tile [", "0 of these codes are in tiles whose scale agrees", "no recipe makes these scales and codes", "nearest: "});
+  expect_words(validate("quantize_mx_one_step_up", "--recipe mxfp8:scale=floor"), 1, {"scales: 1024 of 1024 differ (100 %): 1024 by 1", "no recipe makes these"});
+}
+
+TEST(ValidateQuantizer, SaysWhatAKernelLeavesOutAndOutlivesIt) {
+  expect_words(validate("quantize_forgets_scales", "--recipe vllm_group"), 1, {"1024 words were never written"});
+  expect_one_line(validate("quantize_writes_past_the_end", "--recipe vllm_group"), 3, "crashed with signal 11");
+  expect_one_line(validate("quantize_vllm", "--recipe mxfp8"), 77, "supports none of the tensors");
+  expect_one_line(validate("no_such_kernel", "--recipe vllm_group"), 4, "no_such_kernel");
+}
+
+TEST(ValidateQuantizer, AnswersAWrongCommandLineInOneLine) {
+  expect_one_line(validate("quantize_vllm", "--recipe te_delayed"), 2, "earlier steps");
+  expect_one_line(validate("quantize_vllm", "--recipe te_nvfp4"), 2, "--recipe te_nvfp4");
+  expect_one_line(validate("quantize_vllm", "--recipe vllm_grup"), 2, "vllm_group");
+  expect_one_line(validate("quantize_vllm", "--recipe vllm_group --dtype bf17"), 2, "--dtype bf17");
+  expect_one_line(validate("quantize_vllm", "--recipe vllm_group --role w"), 2, "--role");
+}
+
 /// The first ```python block of the README that mentions `word`.
 std::string snippet_with(const std::string& word) {
   const std::string text = read_file(readme);

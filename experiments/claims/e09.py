@@ -7,7 +7,7 @@ is above 0.25 % in half of the pairs or more; whether FP8 leaves the band of A/A
 """
 import h5py
 import numpy as np
-from claims import NOT_REPRODUCED, REPRODUCED, ROOT, claim, depends
+from claims import NOT_REPRODUCED, REPRODUCED, ROOT, claim, depends, pending
 from train_pairs import CONTROL, difference
 
 LIMIT = 0.25  # %
@@ -44,11 +44,11 @@ def test(run):
     left.set(xlabel="step", ylabel="BF16 against BF16, EMA 0.9, %", title=f"model {model}, {steps} steps")
     right.set(ylabel="largest difference, second half, %")
     run.save(figure)
-    if fails >= 50:
-        verdict = REPRODUCED
-    elif run.quick:
+    if run.quick:
         verdict = depends("the length of the run: a tiny model of a few steps has not become chaotic yet")
+    elif short:
+        verdict = pending("notebooks-data/train_pairs_s.h5 of experiments/train_pairs.py; these are two short pairs")
     else:
-        verdict = depends("the pair, and the length of the run") if fails > 0 or short else NOT_REPRODUCED
+        verdict = REPRODUCED if fails >= 50 else depends("the pair") if fails > 0 else NOT_REPRODUCED
     fp8 = ", ".join(f"{m} {p.mean():.2f} % ({beyond[m]:.0f} % of the steps beyond the band of A/A)" for m, p in peak.items() if m in beyond)
     return (f"model {model}, {steps} steps, {len(control)} pairs: A/A {control.mean():.2f} % ({control.min():.2f} to {control.max():.2f}) at most, {fails:.0f} % of the pairs break the rule; {fp8}", verdict)
