@@ -20,7 +20,8 @@ struct DelayedState {
 /// How a state is updated.
 struct DelayedRule {
   bool fused = true;         ///< the kernel; else the update in Python
-  bool roll_on_zero = false; ///< fused: also roll where nothing was recorded (before PR 825, version 1.6)
+  bool roll_on_zero = false; ///< fused: also roll where nothing was recorded (TE's kernel for one tensor; all before PR 825,
+                             ///< version 1.6)
   bool most_recent = false;  ///< the newest amax, not the largest
   float max = 448.0f;        ///< MAX of the element format
   int margin = 0;
