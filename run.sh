@@ -23,6 +23,7 @@ usage() {
   sed -n '2,5s/^# \{0,1\}//p' "$0"
   echo "  ./run.sh bench   build, measure the speeds of the README"
   echo "  ./run.sh check-sanitized   tests under the sanitizers, and the fuzzers: not part of check yet"
+  echo "  ./run.sh claims  [--quick]  test the claims of the field: notebooks-data/claims.md (under an hour; about a minute)"
   echo "  ./run.sh portable  build one binary for another machine: build/portable/fp8scope"
   exit "${1:-2}"
 }
@@ -79,7 +80,8 @@ check() {
 # half a minute.
 check_sanitized() {
   build asan asan_tests fuzzers  # one build for both
-  ctest --preset asan -L asan -j "$(nproc)"
+  # Without the products of whole traces: minutes each here, and the tests of gemm are among the rest.
+  ctest --preset asan -L asan -E 'ReplayGemms|Products' -j "$(nproc)"
   ctest --preset fuzz -j "$(nproc)"
   build tsan tsan_tests
   ctest --preset tsan -L tsan -j "$(nproc)"
@@ -107,6 +109,12 @@ case "${1:-}" in
     for suite in "${@:-cast tile replay}"; do
       for name in $suite; do build/release/fp8scope bench "$name"; done
     done
+    ;;
+  claims)
+    install_missing "${build_packages[@]}" "${figure_packages[@]}" python3-pandas
+    build release fp8scope
+    shift
+    /usr/bin/python3 experiments/claims "$@"
     ;;
   -h | --help) usage 0 ;;
   *) usage ;;

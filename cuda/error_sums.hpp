@@ -186,7 +186,7 @@ struct MomentLoop {
  private:
   struct State {
     double absolute = 0.0, power1 = 0.0, power2 = 0.0, power3 = 0.0, power4 = 0.0;
-    std::uint32_t finite = 0, zeros = 0, nans = 0, infs = 0;
+    std::uint32_t finite = 0, zeros = 0, nans = 0, infs = 0, smallest = inf_bits;
   };
 
   static FP8_KERNEL void add(State& s, float x) {
@@ -196,6 +196,8 @@ struct MomentLoop {
     }
     ++s.finite;
     s.zeros += x == 0.0f ? 1 : 0;
+    const std::uint32_t magnitude = float_bits(x) & magnitude_bits;
+    if (magnitude != 0 && magnitude < s.smallest) s.smallest = magnitude;
     const double value = x, square = value * value;
     s.absolute += magnitude_of(x);
     s.power1 += value;
@@ -224,6 +226,9 @@ struct MomentLoop {
     fold_count(&State::zeros, &MomentSums::zeros);
     fold_count(&State::nans, &MomentSums::nans);
     fold_count(&State::infs, &MomentSums::infs);
+    fold_rows<std::uint32_t>(team, [&](int t) { return state(t).smallest; },
+                             [](std::uint32_t a, std::uint32_t b) { return a < b ? a : b; },
+                             [&](int t, std::uint32_t v) { if (row_of(t) < job.rows) job.sums[row_of(t)].smallest = v; });
   }
 };
 

@@ -5,7 +5,9 @@ Trains one model in binary32, keeps its state at some steps, and measures every 
 --variants list` there: relative error of the gradients of all parameters and of each tensor, their cosine, the
 shift of the held-out loss, the error of the optimizer's update, bytes held and sent. Deterministic, seconds a
 state; no seeds are needed because nothing chaotic happens between the two sides. Writes an HDF5 file and a
-figure.
+figure. A model with experts is measured twice: with its own choice of experts, and with every token sent where
+binary32 sends it, so that rounding and rerouting are told apart; its figure shows the gate, the experts and what
+the exchanges do, layer by layer.
 
     experiments/train_probe.py                     # model s, steps 0, 100, 500, 1000
     experiments/train_probe.py --model moe --keep 0,500
@@ -19,6 +21,7 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LAYERED = ["bf16", "te_delayed", "te_current", "dsv3", "mxfp8"]
+ROUTED = ["dsv3", "gate_fp8", "experts_fp8", "dispatch_fp8", "combine_bf16", "combine_fp8"]
 
 
 def train(args, *words):
@@ -35,6 +38,23 @@ def measure(args):
     if not all(path.exists() for path in kept):
         train(args, "--mode", "fp32", "--steps", args.keep.split(",")[-1], "--checkpoint", state, "--keep", args.keep)
     print(train(args, "--probe", ",".join(map(str, kept)), "--reproducible", "-o", args.output))
+    pack(args.output)
+
+
+def pack(path):
+    """Compresses the columns, whose words repeat in every row."""
+    small = pathlib.Path(f"{path}.packed")
+    with h5py.File(path) as f, h5py.File(small, "w") as out:
+        out.attrs.update(f.attrs)
+        for name, item in f.items():
+            if name != "probe":
+                f.copy(item, out)
+        group = out.create_group("probe")
+        group.attrs.update(f["probe"].attrs)
+        for name, column in f["probe"].items():
+            values = np.char.encode(column.asstr()[()].astype(str)) if h5py.check_string_dtype(column.dtype) else column[()]
+            group.create_dataset(name, data=values, compression="gzip", shuffle=True).attrs.update(column.attrs)
+    small.replace(path)
 
 
 def read(path):
@@ -63,19 +83,30 @@ def figure(table, path):
     left.set_xlabel("relative error of all gradients, % (1e-6: none)")
     left.grid(axis="x", alpha=0.3)
     left.legend(fontsize=8)
-    last = table["step"] == steps[-1]
-    tensors = [t for t in dict.fromkeys(table["tensor"]) if t != "all"]
-    for name in LAYERED:
-        at = last & (table["variant"] == name) & ~whole
+    if (table["rerouted"] > 0).any():
+        at = whole & (table["step"] == steps[-1])
+        value = {n: e for n, e in zip(table["variant"][at], table["gradient_error_held"][at])}
+        left.scatter([max(value[n], 1e-6) for n in names], np.arange(len(names)), s=30, facecolors="none", edgecolors="k",
+                     label=f"step {steps[-1]}, tokens sent as by binary32")
+        left.legend(fontsize=8)
+        scope, shown = "part", ROUTED
+    else:
+        scope, shown = "tensor", LAYERED
+    last = (table["step"] == steps[-1]) & (table["scope"] == scope)
+    tensors = list(dict.fromkeys(table["tensor"][last]))
+    for name in shown:
+        at = last & (table["variant"] == name)
         value = dict(zip(table["tensor"][at], table["gradient_error"][at]))
-        right.plot([value[t] for t in tensors], range(len(tensors)), ".-", lw=0.8, label=name)
+        against = table["against"][at][0]
+        right.plot([value[t] for t in tensors], range(len(tensors)), ".-", lw=0.8,
+                   label=name if against == "fp32" else f"{name} (against {against})")
     right.set_yticks(range(len(tensors)), tensors, fontsize=7)
     right.invert_yaxis()
     right.set_xscale("log")
-    right.set_xlabel(f"relative error of each tensor's gradient at step {steps[-1]}, %")
+    right.set_xlabel(f"relative error of each {scope}'s gradient at step {steps[-1]}, %")
     right.grid(axis="x", alpha=0.3)
-    right.legend(fontsize=8)
-    fig.savefig(path, dpi=150)
+    right.legend(fontsize=8, loc="lower left" if scope == "part" else "best")
+    fig.savefig(path, dpi=120)
 
 
 def main():

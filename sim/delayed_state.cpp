@@ -42,7 +42,8 @@ DelayedUpdate update_fused(DelayedState& state, const DelayedRule& rule) {
   return done;
 }
 
-DelayedUpdate update_unfused(DelayedState& state, const DelayedRule& rule) {
+/// te_unfused and te_jax: both roll always, and differ in how the quotient is evaluated.
+DelayedUpdate update_rolling(DelayedState& state, const DelayedRule& rule) {
   DelayedUpdate done;
   done.chosen = rule.most_recent ? state.history[0] : torch_max(state.history);
   roll(state.history);
@@ -50,9 +51,33 @@ DelayedUpdate update_unfused(DelayedState& state, const DelayedRule& rule) {
   done.rolled = true;
   done.usable = is_finite(done.chosen) && done.chosen > 0.0f;
   if (!done.usable) return done;
+  if (rule.kind == HistoryKind::te_jax) {
+    state.scale = rule.max / done.chosen / pow2(rule.margin);
+    return done;
+  }
   const float scale = 1.0f / done.chosen * rule.max / pow2(rule.margin);
   state.scale = is_finite(scale) ? scale : float_max;
   return done;
+}
+
+DelayedUpdate update_torchao(DelayedState& state, const DelayedRule& rule) {
+  std::shift_right(state.history.begin(), state.history.end(), 1);
+  state.history[0] = state.pending;
+  const float chosen = torch_max(state.history);
+  state.scale = torchao_scale(chosen, rule.max, Pow2::none);
+  return {true, true, chosen};
+}
+
+DelayedUpdate update_msamp(DelayedState& state, const DelayedRule& rule) {
+  std::vector<float>& h = state.history;
+  const bool number = is_finite(h[0]);
+  if (!number) h[0] = 0.0f;
+  const float chosen = torch_max(h);
+  state.scale = msamp_scale(chosen, state.scale, rule.max, rule.margin, rule.mu);
+  std::shift_right(h.begin(), h.end(), 1);
+  h[0] = 0.0f;
+  state.counted = number ? state.counted + 1 : 0;
+  return {true, chosen > 0.0f, chosen};
 }
 
 }  // namespace
@@ -62,8 +87,42 @@ void record_amax(DelayedState& state, float amax) {
   if (bits > (float_bits(state.history[0]) & magnitude_bits)) state.history[0] = bits_float(bits);
 }
 
+bool casts_in_time(const DelayedState& state, const DelayedRule& rule) {
+  if (rule.kind == HistoryKind::torchao) return !state.started;
+  return rule.kind == HistoryKind::msamp &&
+         (state.history.size() == 1 || state.counted < std::ssize(state.history));
+}
+
+float take_cast(DelayedState& state, const DelayedRule& rule, float amax) {
+  const bool in_time = casts_in_time(state, rule);
+  switch (rule.kind) {
+    case HistoryKind::te_jax: state.history[0] = amax; return state.scale;
+    case HistoryKind::torchao:
+      if (in_time) {
+        state.history[0] = amax, state.started = true;
+        state.scale = torchao_scale(torch_max(state.history), rule.max, Pow2::none);
+      }
+      state.pending = amax;
+      return state.scale;
+    case HistoryKind::msamp:
+      if (in_time) {
+        state.history[0] = amax;
+        state.scale = msamp_scale(amax, state.scale, rule.max, rule.margin, rule.mu);
+      }
+      record_amax(state, amax);
+      return state.scale;
+    default: record_amax(state, amax); return state.scale;
+  }
+}
+
 DelayedUpdate update(DelayedState& state, const DelayedRule& rule) {
-  return rule.fused ? update_fused(state, rule) : update_unfused(state, rule);
+  switch (rule.kind) {
+    case HistoryKind::te_unfused:
+    case HistoryKind::te_jax: return update_rolling(state, rule);
+    case HistoryKind::torchao: return update_torchao(state, rule);
+    case HistoryKind::msamp: return update_msamp(state, rule);
+    default: return update_fused(state, rule);
+  }
 }
 
 void resize_history(DelayedState& state, std::size_t length) { state.history.resize(length, 0.0f); }

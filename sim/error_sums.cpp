@@ -103,6 +103,7 @@ void MomentSums::merge(const MomentSums& other) {
   zeros += other.zeros;
   nans += other.nans;
   infs += other.infs;
+  smallest = std::min(smallest, other.smallest);
 }
 
 MomentSums moment_sums_scalar(std::span<const float> x) {
@@ -114,6 +115,7 @@ MomentSums moment_sums_scalar(std::span<const float> x) {
     if (!is_finite(x[i])) continue;
     ++sums.finite;
     sums.zeros += x[i] == 0.0f;
+    if (x[i] != 0.0f) sums.smallest = std::min(sums.smallest, float_bits(x[i]) & magnitude_bits);
     const std::size_t lane = i % sum_lanes;
     const double value = x[i], square = value * value;
     absolute[lane] += std::fabs(value);

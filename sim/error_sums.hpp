@@ -72,6 +72,7 @@ struct MomentSums {
   double absolute = 0.0;  ///< sum |x|
   double power1 = 0.0, power2 = 0.0, power3 = 0.0, power4 = 0.0;  ///< sum x^k
   std::uint64_t finite = 0, zeros = 0, nans = 0, infs = 0;
+  std::uint32_t smallest = inf_bits;  ///< pattern of min |x| over x != 0; that of infinity where there is none
 
   void merge(const MomentSums& other);
 };

@@ -119,10 +119,20 @@ FP8_HD constexpr ScaleRule with_tensor_amax(ScaleRule rule, float amax) {
     rule.encode = amax / (rule.max * rule.block_max);
     rule.decode = 1.0f / rule.encode;
   } else if (rule.kind == ScaleRule::Kind::moss) {
-    rule.encode = (amax < rule.floor ? rule.floor : amax) / rule.max;
+    const float counted = amax < rule.floor ? rule.floor : amax;
+    rule.encode = counted == 0.0f ? 1.0f : counted / rule.max;
     rule.decode = 1.0f / rule.encode;
+    if (rule.decode > float_max) rule.decode = float_max, rule.encode = 1.0f / float_max;
   }
   return rule;
+}
+
+/// MOSS: E8M0 code of fl(fl(amax/max) / S) rounded up, but none so small that decode * 2^(127-c) were infinite: a
+/// block of zeros would become NaN by it.
+FP8_HD constexpr std::uint32_t moss_code(const ScaleRule& rule, float amax) {
+  const std::uint32_t code = e8m0_ceil(amax / rule.max / rule.encode, rule.infinity_code);
+  const int lowest = static_cast<int>(float_bits(rule.decode) >> 23) - 127;
+  return static_cast<int>(code) < lowest ? static_cast<std::uint32_t>(lowest) : code;
 }
 
 /// E8M0 code of a block by the rules that store one.
@@ -133,7 +143,7 @@ FP8_HD constexpr std::uint32_t e8m0_code_of(const ScaleRule& rule, float amax) {
     case Kind::e8m0_ceil: code = e8m0_ceil(amax * (1.0f / rule.max), rule.infinity_code); break;
     case Kind::e8m0_floor: code = e8m0_floor(amax, rule.max_exponent); break;
     case Kind::e8m0_ceil_of_amax: code = e8m0_ceil_of_amax(amax, rule.max_exponent); break;
-    case Kind::moss: return e8m0_ceil(amax / rule.max / rule.encode, rule.infinity_code);
+    case Kind::moss: return moss_code(rule, amax);
     default: code = e8m0_even(amax, rule.mantissa_bits, rule.max_exponent); break;
   }
   if (rule.exponent_limit == 127 || code == 255u) return code;

@@ -218,6 +218,23 @@ int ArrayFile::add_codes(const std::string& name, const Format& format, const h5
   return array;
 }
 
+int ArrayFile::add_codes(const std::string& name, int bits, const std::string& encoding, const h5::Shape& shape,
+                         const std::string& long_name) {
+  const int array = add(name, bits <= 8 ? h5::Type::u8 : h5::Type::u16, shape);
+  set(array, "encoding", encoding);
+  set(array, "units", std::string("1"));
+  set(array, "long_name", long_name);
+  return array;
+}
+
+int ArrayFile::add_doubles(const std::string& name, const h5::Shape& shape, const std::string& units,
+                           const std::string& long_name) {
+  const int array = add(name, h5::Type::f64, shape);
+  set(array, "units", units);
+  set(array, "long_name", long_name);
+  return array;
+}
+
 int ArrayFile::add_floats(const std::string& name, const h5::Shape& shape, const std::string& units,
                           const std::string& long_name) {
   const int array = add(name, h5::Type::f32, shape);
@@ -257,6 +274,9 @@ void ArrayFile::write_rows(int array, std::int64_t first, std::int64_t count,
 }
 void ArrayFile::write_rows(int array, std::int64_t first, std::int64_t count, const float* values) {
   write(array, h5::Type::f32, first, count, values);
+}
+void ArrayFile::write_rows(int array, std::int64_t first, std::int64_t count, const double* values) {
+  write(array, h5::Type::f64, first, count, values);
 }
 
 }  // namespace fp8scope

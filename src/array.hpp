@@ -70,8 +70,14 @@ class ArrayFile {
   /// uint8, of at most 16 uint16, else uint32. Returns the number of the array.
   int add_codes(const std::string& name, const Format& format, const h5::Shape& shape,
                 const std::string& long_name);
+  /// The same for codes of no floating-point format; they have no `fp_format`.
+  int add_codes(const std::string& name, int bits, const std::string& encoding, const h5::Shape& shape,
+                const std::string& long_name);
   int add_floats(const std::string& name, const h5::Shape& shape, const std::string& units,
                  const std::string& long_name);
+  /// Of binary64.
+  int add_doubles(const std::string& name, const h5::Shape& shape, const std::string& units,
+                  const std::string& long_name);
   void set(int array, const std::string& attribute, const h5::Value& value);
   void set_root(const std::string& attribute, const h5::Value& value);
 
@@ -82,6 +88,7 @@ class ArrayFile {
   void write_rows(int array, std::int64_t first, std::int64_t count, const std::uint16_t* values);
   void write_rows(int array, std::int64_t first, std::int64_t count, const std::uint32_t* values);
   void write_rows(int array, std::int64_t first, std::int64_t count, const float* values);
+  void write_rows(int array, std::int64_t first, std::int64_t count, const double* values);
   /// Throws IoError; then no file is left behind.
   void commit() { file_.commit(); }
 

@@ -10,8 +10,8 @@
 
 #include "sim/philox.hpp"
 #include "sim/quantize.hpp"
-#include "sim/recipes/codec.hpp"
 #include "sim/tensor_cast.hpp"
+#include "sim/simd/codec.hpp"
 #include "sim/simd/error_sums.hpp"
 #include "sim/simd/magnitudes.hpp"
 #include "src/errors.hpp"
@@ -225,8 +225,9 @@ float CastPass::block_amax(const Layout& layout, AmaxRule rule, std::uint32_t bi
   const std::int64_t begin = k * layout.cols, end = std::min(begin + layout.cols, cols);
   std::uint32_t largest = 0;
   if (layout.tall() && layout.block.rows == 0) {
-    for (std::int64_t c = begin; c < end; ++c)
-      largest = std::max(largest, facts_.column_largest_number()[c]);
+    const Transform& transform = transforms_[layout.transform];
+    const auto& columns = layout.transform == 0 ? facts_.column_largest_number() : transform.column_numbers;
+    for (std::int64_t c = begin; c < end; ++c) largest = std::max(largest, columns[c]);
   } else {
     const std::int64_t last = std::min((block_row + 1) * layout.rows, panel.count);
     for (std::int64_t r = block_row * layout.rows; r < last; ++r)
@@ -238,9 +239,10 @@ float CastPass::block_amax(const Layout& layout, AmaxRule rule, std::uint32_t bi
 
 void CastPass::find_block_amaxes(Layout& layout, const Panel& panel) {
   const std::int64_t cols = facts_.cols();
-  if (layout.block.rows == 0) {  // one block row: the whole height, known from the facts
+  if (layout.block.rows == 0) {  // one block row: the whole height, known from the facts or from prepare()
+    const auto& columns = layout.transform == 0 ? facts_.column_largest() : transforms_[layout.transform].columns;
     layout.magnitudes.resize(layout.across);
-    segment_magnitudes(facts_.column_largest().data(), cols, layout.cols, layout.magnitudes.data());
+    segment_magnitudes(columns.data(), cols, layout.cols, layout.magnitudes.data());
     return;
   }
   const std::int64_t down = (panel.count + layout.rows - 1) / layout.rows;
@@ -334,13 +336,13 @@ void CastPass::measure_row(const Panel& panel, std::int64_t r, Workspace& space,
     fill_scales(i, panel, r, space, tile);
     Workspace::OfCast& of = space.casts[i];
     const float* taken = panel.of[layouts_[layout_of_[i]].transform] + r * facts_.cols();
+    const float* values = of.value.data();
     if (casts_[i].plan.codec != Codec::none) {
-      const std::int64_t at = r % layouts_[layout_of_[i]].rows * facts_.cols();
-      std::copy_n(of.block_values.begin() + at, cols, of.value.begin());
+      values = of.block_values.data() + r % layouts_[layout_of_[i]].rows * facts_.cols();
     } else if (!limits_[i].by_magic) {
       fill_values(casts_[i], taken, (panel.first + r) * facts_.cols(), of);
     }
-    const CastRow cast_row{taken, of.scale.data(), of.scale_inv.data(), of.value.data(), cols};
+    const CastRow cast_row{taken, of.scale.data(), of.scale_inv.data(), values, cols};
     const ErrorSums sums = error_sums(limits_[i], cast_row);
     if (tiles_) tiles_->add(*tile.tiles, panel.first + r, i, cast_row, of.stored.data());
     row_noise_[i][panel.first + r] = sums.noise();
@@ -374,17 +376,10 @@ ScaleRule CastPass::rule_at(std::size_t cast, const Panel& panel, const Workspac
 void CastPass::fill_codec_values(std::size_t cast, const Panel& panel, std::int64_t block_row, Workspace::OfCast& of) const {
   const Layout& layout = layouts_[layout_of_[cast]];
   const std::int64_t cols = facts_.cols(), rows = std::min(layout.rows, panel.count - block_row * layout.rows);
-  of.block_values.resize(static_cast<std::size_t>(rows * cols));
-  std::vector<float> values;
-  for (std::int64_t k = 0; k < layout.across; ++k) {
-    const std::vector<float> block = block_elements(cast, panel, block_row, k);
-    const std::int64_t c0 = k * layout.cols, width = std::min(layout.cols, cols - c0);
-    values.resize(block.size());
-    codec_values(casts_[cast].plan.codec, block, values);
-    for (std::int64_t r = 0; r < rows; ++r)
-      for (std::int64_t c = 0; c < width; ++c)
-        of.block_values[r * cols + c0 + c] = values[casts_[cast].turned ? c * rows + r : r * width + c];
-  }
+  const auto size = static_cast<std::size_t>(rows * cols);
+  of.block_values.resize(size);
+  codec_matrix(casts_[cast].plan.codec, BlockGrid(rows, cols, {layout.rows, layout.cols}),
+               {panel.of[layout.transform] + block_row * layout.rows * cols, size}, of.block_values);
 }
 
 /// The elements of a block along the contracted dimension first, for a choice between two casts of it.

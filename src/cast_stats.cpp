@@ -21,6 +21,7 @@ double output_power(const F& f, const C& c) {
 
 constexpr Statistic table[] = {
     {"amax", "1", "max |x|", [](const F&, const C& c) { return double{c.amax}; }},
+    {"min_nonzero", "1", "min |x| over x != 0; 0 if there is none", [](const F& f, const C&) { return double{f.min_nonzero()}; }},
     {"rms", "1", "sqrt(sum x^2 / n)", [](const F& f, const C&) { return f.rms(); }},
     {"kurtosis", "1", "E[(x-mean)^4] / E[(x-mean)^2]^2; 3 if normal",
      [](const F& f, const C&) { return f.kurtosis(); }},

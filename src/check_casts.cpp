@@ -119,7 +119,7 @@ void check_recorded(cuda::Engine& engine, const CheckTensor& t, const TakeCheck&
   const CheckTensor* casts[] = {&half, &t, &half, &half, &zeros, &zeros, &zeros, &half};
   for (const bool single : {false, true})
     for (const bool most_recent : {false, true}) {
-      const DelayedRule rule{true, single, most_recent, e4m3.max_value(), 1};
+      const DelayedRule rule{HistoryKind::te_fused, single, most_recent, e4m3.max_value(), 1};
       DelayedState want{1.0f, std::vector<float>(3)};
       const auto state = engine.delayed({std::ssize(want.history), most_recent, rule.max * pow2(-rule.margin), single, float_max});
       WordCount count("tensor, recorded", describe(t, fmt::format("{} kernel, {}", single ? "non-bulk" : "bulk", most_recent ? "most_recent" : "max")));

@@ -33,7 +33,7 @@ std::vector<std::uint64_t> words(const std::vector<MomentSums>& rows) {
   for (const MomentSums& s : rows) {
     for (const double v : {s.absolute, s.power1, s.power2, s.power3, s.power4})
       out.push_back(std::bit_cast<std::uint64_t>(v));
-    out.insert(out.end(), {s.finite, s.zeros, s.nans, s.infs});
+    out.insert(out.end(), {s.finite, s.zeros, s.nans, s.infs, std::uint64_t{s.smallest}});
   }
   return out;
 }

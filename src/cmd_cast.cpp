@@ -12,6 +12,7 @@
 #include "src/array.hpp"
 #include "src/cast_pass.hpp"
 #include "src/cast_policy.hpp"
+#include "src/coded/codec_cast.hpp"
 #include "src/command.hpp"
 #include "src/errors.hpp"
 #include "src/options.hpp"
@@ -26,7 +27,12 @@ namespace {
 RequestedCast read_request(const Options& options, const std::string& dtype) {
   const TensorKind kind{by_name(roles, options.text_or("role", "activation"), "--role").role, input_format(dtype),
                         by_name(gemm_uses, options.text_or("gemm", ""), "--gemm").gemm};
-  RequestedCast request = request_cast(options.text_or("recipe", "none"), options.text("format"), kind);
+  RequestedCast request = request_cast(options.text_or("recipe", "none"), options.text("format"), kind, true);
+  if (request.cast.plan.codec != Codec::none)
+    for (const char* option : {"format", "rounding", "overflow", "policy", "seed"})
+      if (options.has(option))
+        throw UsageError(fmt::format("--{}: the elements of recipe {} are codes of {}, which has no such choice", option,
+                                     options.text_or("recipe", ""), codec_row(request.cast.plan.codec).name));
   CastRule& rule = request.cast.plan.cast;
   if (const auto name = options.text("rounding")) rule.rounding = by_name(roundings, *name, "--rounding").rounding;
   if (const auto name = options.text("overflow")) rule.overflow = overflow_by_name(*name);
@@ -136,6 +142,54 @@ class CastWriter {
   int codes_ = -1, scale_inv_ = -1, dequantized_ = -1, scale_codes_ = -1, row_amax_ = -1;
 };
 
+/// Writes panels of a codec's codes, the numbers of its tiles, and values to the output file.
+class CodecWriter {
+ public:
+  CodecWriter(const std::string& path, const ArrayReader& input, const TensorCast& cast, const std::string& recipe,
+              const std::string& name)
+      : file_(path), codec_(codec_row(cast.plan.codec)), grid_(input.rows(), input.cols(), cast.block), name_(name) {
+    const std::string codec(codec_.name);
+    codes_ = file_.add_codes("codes", codec_.bits, codec, input.shape(), "codes of the elements, the sign on top");
+    for (const CodecNumber& number : codec_.numbers) {
+      numbers_.push_back(file_.add_doubles("codec_" + std::string(number.name), {grid_.down(), grid_.across()}, "1",
+                                           std::string(number.meaning)));
+      file_.set(numbers_.back(), "block", block_name(cast.block));
+    }
+    dequantized_ = file_.add_floats("dequantized", input.shape(), "1", "what the codes stand for");
+    file_.set_root("recipe", recipe);
+    file_.set_root("codec", codec);
+    file_.set_root("input", array_file(name));
+  }
+
+  /// Rows [first, first + count), whole blocks but at the end.  x [count, cols]
+  void write(std::int64_t first, std::int64_t count, const float* x) {
+    const BlockGrid panel(count, grid_.cols, {grid_.block_rows, grid_.block_cols});
+    const CodecCast cast = codec_cast(codec_.codec, panel, {x, static_cast<std::size_t>(panel.size())}, name_, first);
+    if (codec_.bits > 8) {
+      file_.write_rows(codes_, first, count, cast.codes.data());
+    } else {
+      const std::vector<std::uint8_t> bytes(cast.codes.begin(), cast.codes.end());
+      file_.write_rows(codes_, first, count, bytes.data());
+    }
+    for (std::size_t i = 0; i < numbers_.size(); ++i) {
+      std::vector<double> column;
+      for (const CodecTile& tile : cast.tiles) column.push_back(tile.*codec_.numbers[i].member);
+      file_.write_rows(numbers_[i], first / grid_.block_rows, panel.down(), column.data());
+    }
+    file_.write_rows(dequantized_, first, count, cast.values.data());
+  }
+
+  void commit() { file_.commit(); }
+
+ private:
+  ArrayFile file_;
+  const NamedCodec& codec_;
+  BlockGrid grid_;
+  std::string name_;
+  int codes_ = -1, dequantized_ = -1;
+  std::vector<int> numbers_;
+};
+
 void for_each_panel(const ArrayReader& input, std::int64_t step, std::uint64_t max_memory, const auto& visit) {
   // An element costs 20 bytes: itself, its code in two widths, its value, and HDF5's copy.
   const auto budget = static_cast<std::int64_t>(max_memory / 20) / std::max<std::int64_t>(1, input.cols());
@@ -210,6 +264,7 @@ int run_cast(const Args& args) {
     throw DataError(fmt::format("{}: holds no finite number ({} NaN, {} infinite): there is nothing to scale",
                                 name, facts.moments().nans, facts.moments().infs));
 
+  take_first_step(job, bits_float(facts.largest_number()));
   CastPass pass(facts, {job.cast}, -1.0f);
   if (pass.needs_preparation())
     for_each_panel(*input, step, max_memory,
@@ -217,12 +272,15 @@ int run_cast(const Args& args) {
   const float whole_amax = pass.whole_amax(0);
   job.cast = pass.casts()[0];
   if (job.cast.block == BlockShape{} && job.cast.plan.hadamard.size == 0) job.cast.given = true;
-  CastWriter writer(output, *input, job.cast, recipe, array_file(name), whole_amax);
-  for_each_panel(*input, step, max_memory, [&](std::int64_t first, std::int64_t count, const float* x) {
-    writer.write(first, count, x);
-    pass.add(first, count, x);
-  });
-  writer.commit();
+  const auto write_with = [&](auto&& writer) {
+    for_each_panel(*input, step, max_memory, [&](std::int64_t first, std::int64_t count, const float* x) {
+      writer.write(first, count, x);
+      pass.add(first, count, x);
+    });
+    writer.commit();
+  };
+  if (job.cast.plan.codec != Codec::none) write_with(CodecWriter(output, *input, job.cast, recipe, name));
+  else write_with(CastWriter(output, *input, job.cast, recipe, array_file(name), whole_amax));
   fmt::print("{}", print_table(describe(facts, pass.finish()[0]), TableStyle::text));
   return 0;
 }

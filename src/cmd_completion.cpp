@@ -16,6 +16,7 @@ struct DescribedOption {
 };
 struct DescribedCommand {
   std::string name, summary;
+  std::string actions;  ///< the words that must follow, each with a space behind it
   std::vector<DescribedOption> options;
 };
 
@@ -33,8 +34,9 @@ std::vector<DescribedCommand> describe_commands() {
     }
   });
   for (const Command& command : commands()) {
-    all.push_back({std::string(command.name), std::string(command.summary), {}});
+    all.push_back({std::string(command.name), std::string(command.summary), {}, {}});
     if (command.actions.empty()) command.run({"--help"});
+    for (const std::string_view action : command.actions) all.back().actions += std::string(action) + " ";
     for (const std::string_view action : command.actions) command.run({std::string(action), "--help"});
   }
   Options::describe_to(nullptr);
@@ -64,11 +66,12 @@ std::string bash(const std::vector<DescribedCommand>& all) {
     names += command.name + " ";
     std::string words;
     for (const DescribedOption& o : command.options) words += fmt::format("--{} {}", o.name, o.letter.empty() ? "" : "-" + o.letter + " ");
-    cases += fmt::format("    {}) words='{}' ;;\n", command.name, words);
+    const std::string actions = command.actions.empty() ? "" : fmt::format(" actions='{}'", command.actions);
+    cases += fmt::format("    {}) words='{}'{} ;;\n", command.name, words, actions);
   }
   return fmt::format(R"(# bash completion of fp8scope: source <(fp8scope completion bash)
 _fp8scope() {{
-  local current=${{COMP_WORDS[COMP_CWORD]}} words=
+  local current=${{COMP_WORDS[COMP_CWORD]}} words= actions=
   if ((COMP_CWORD == 1)); then
     COMPREPLY=($(compgen -W '{}--help --version' -- "$current"))
     return
@@ -77,6 +80,8 @@ _fp8scope() {{
 {}  esac
   if [[ $current == -* ]]; then
     COMPREPLY=($(compgen -W "$words" -- "$current"))
+  elif ((COMP_CWORD == 2)) && [[ $actions ]]; then
+    COMPREPLY=($(compgen -W "$actions" -- "$current"))
   else
     COMPREPLY=($(compgen -f -- "$current"))
   fi
@@ -96,6 +101,7 @@ std::string zsh(const std::vector<DescribedCommand>& all) {
       cases += fmt::format("        '--{}{} \\\n", o.name, tail);
       if (!o.letter.empty()) cases += fmt::format("        '-{}{} \\\n", o.letter, tail);
     }
+    if (!command.actions.empty()) cases += fmt::format("        '1:action:({})' \\\n", command.actions);
     cases += "        '*:file:_files' ;;\n";
   }
   return fmt::format(R"(#compdef fp8scope
@@ -123,6 +129,9 @@ std::string fish(const std::vector<DescribedCommand>& all) {
   std::string text = "# fish completion of fp8scope: fp8scope completion fish | source\n";
   for (const DescribedCommand& command : all) {
     text += fmt::format("complete -c fp8scope -n __fish_use_subcommand -f -a {} -d '{}'\n", command.name, escaped(command.summary, "'\\"));
+    if (!command.actions.empty())
+      text += fmt::format("complete -c fp8scope -n '__fish_seen_subcommand_from {0}; and not __fish_seen_subcommand_from {1}' -f -a '{1}'\n",
+                          command.name, command.actions.substr(0, command.actions.size() - 1));
     for (const DescribedOption& o : command.options)
       text += fmt::format("complete -c fp8scope -n '__fish_seen_subcommand_from {}' -l {}{}{} -d '{}'\n", command.name, o.name,
                           o.letter.empty() ? "" : " -s " + o.letter, o.has_value ? " -r" : "", escaped(o.help, "'\\"));

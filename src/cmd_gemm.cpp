@@ -77,7 +77,8 @@ Table describe(const GemmError& e) {
 int run_gemm(const Args& args) {
   Options options("gemm", "A B");
   options.add("recipe,r", "NAME[:KEY=VALUE...]", "scaling recipe of A (activation) and B (weight), default dsv3; none: scale 1");
-  options.add("format,f", "NAME", "element format, where the recipe's is not wanted");
+  options.add("format,f", "NAME", "element format, where the recipe's is not wanted; of a codec (logfmt): what its decoded "
+                                  "values are multiplied in, float32 where the unit takes it, else bfloat16");
   options.add("accumulator,a", "NAME[:KEY=VALUE...]", "matrix unit, default hopper_wgmma; 'fp8scope models' lists them");
   add_gemm_options(options);
   options.add("c", "FILE", "array that is added to the product, [M, N]");
@@ -117,8 +118,11 @@ int run_gemm(const Args& args) {
   }
   const std::string recipe = options.text_or("recipe", "dsv3");
   const auto format = options.text("format");
-  const RequestedCast cast_a = request_cast(recipe, format, {Role::activation, a.input});
-  const RequestedCast cast_b = request_cast(recipe, format, {Role::weight, b.input});
+  RequestedCast cast_a = request_cast(recipe, format, {Role::activation, a.input}, true);
+  RequestedCast cast_b = request_cast(recipe, format, {Role::weight, b.input}, true);
+  take_first_step(cast_a, amax(AmaxRule::ignore_nan, a.values));
+  take_first_step(cast_b, amax(AmaxRule::ignore_nan, b.values));
+  if (format && cast_a.cast.plan.codec != Codec::none) requests.front().codec_format = cast_a.cast.plan.format;
   const GemmOperand left = operand_of(a, cast_a, options.words()[0] + ": --recipe " + recipe);
   const GemmOperand right = operand_of(b, cast_b, options.words()[1] + ": --recipe " + recipe);
   std::vector<float> d(static_cast<std::size_t>(a.rows * b.rows));

@@ -76,8 +76,10 @@ void run_steps(Trainer& trainer, Recorder* recorder, const Options& options) {
       throw InterruptedError(checkpoint ? fmt::format("stopped after step {}; the same command goes on from '{}'",
                                                       trainer.steps(), *checkpoint)
                                         : fmt::format("stopped after step {}; nothing was kept (--checkpoint)", trainer.steps()));
-    if (!(loss < 1e30)) {
-      fmt::print(stderr, "fp8scope: the loss is {} at step {}: the run diverged and ends here\n", loss, trainer.steps() - 1);
+    if (const double norm = trainer.curve().gradient_norm.back(); !(loss < 1e30 && norm < 1e30)) {
+      const std::string where = nearest_not_finite(trainer.replicas().first().parameters);
+      fmt::print(stderr, "fp8scope: at step {} the loss is {} and the norm of the gradients {}{}: the run diverged and ends here\n",
+                 trainer.steps() - 1, loss, norm, where.empty() ? "" : ", not finite from " + where + " on backwards");
       break;
     }
   }
@@ -99,7 +101,7 @@ int train_run(const Options& options, const Args& args, RunConfig run, const Cor
   for (const auto& file : {output, checkpoint, options.text("record")})
     if (file) {
       require_other_file(*file, corpus_path(options));
-      const OutputFile writable(*file);  // a folder that is not there shows now, not after the run
+      const OutputFile writable(*file, hdf5_kind);  // a folder that is not there shows now, not after the run
     }
   Trainer trainer(run, corpus, execute);
   if (checkpoint && std::filesystem::exists(*checkpoint)) trainer.load(*checkpoint);
@@ -126,6 +128,9 @@ int train_probe(const Options& options, const Args& args, const RunConfig& run, 
   probe.checkpoints = options.list("probe");
   probe.variants = options.list("variants");
   probe.history = static_cast<std::int64_t>(options.number_or("probe-history", 16));
+  const std::string scope = options.text_or("scope", "model");
+  if (scope != "model" && scope != "layer" && scope != "part" && scope != "tensor")
+    throw UsageError(fmt::format("--scope {}: wanted model, layer, part or tensor", scope));
   const Table table = run_probe(run, corpus, execute, probe);
   if (const auto output = options.text("output")) {
     Results results;
@@ -137,7 +142,7 @@ int train_probe(const Options& options, const Args& args, const RunConfig& run, 
     results.tables.push_back(table);
     write_results(*output, results, {args, std::string(isa_name(isa)), threads}, options.has("reproducible"));
   }
-  fmt::print("{}", print_table(probe_summary(table), TableStyle::text));
+  fmt::print("{}", print_table(probe_summary(table, scope), TableStyle::text));
   return 0;
 }
 
@@ -156,6 +161,7 @@ int run_train(const Args& args) {
   options.add("record-rows", "N", "first rows of x and dy that are recorded, default all");
   options.add("probe", "CHECKPOINT,...", "no training: gradients and loss of the variants against FP32 at these weights");
   options.add("variants", "LIST", "of the probe, default all; 'list' prints them");
+  options.add("scope", "NAME", "rows of the probe that are printed: model (default), layer, part, tensor");
   options.add("probe-history", "N", "batches that recipes with a memory see before, default 16");
   add_run_options(options);
   options.flag("reproducible", "leave out of the results all that differs between runs and machines");

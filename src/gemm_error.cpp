@@ -11,7 +11,9 @@
 #include "sim/models.hpp"
 #include "sim/names.hpp"
 #include "sim/philox.hpp"
+#include "sim/operand.hpp"
 #include "sim/quantize.hpp"
+#include "sim/simd/codec.hpp"
 #include "sim/tensor_cast.hpp"
 #include "src/options.hpp"
 
@@ -59,10 +61,47 @@ bool whole(const GemmOperand& operand) {
   return BlockGrid(operand.rows, operand.k, operand.cast.block).blocks() == 1;
 }
 
+/// The decoded values of a codec, rounded to the plan's format.
+CastOperand cast_codec_operand(const GemmOperand& operand) {
+  const Plan& plan = operand.cast.plan;
+  const std::span source = operand.cast_from.empty() ? operand.x : operand.cast_from;
+  std::vector<float> values(source.size());
+  codec_matrix(plan.codec, BlockGrid(operand.rows, operand.k, plan.block), source, values);
+  CastOperand out;
+  out.scale_inv = {1.0f};
+  for (const float value : values) {
+    const std::uint32_t code = encode(plan.format, value, {.overflow = Overflow::special});
+    if (plan.format.bits() > 16) out.wide_codes.push_back(code);
+    else out.codes.push_back(static_cast<std::uint16_t>(code));
+    out.values.push_back(decode(plan.format, code));
+  }
+  return out;
+}
+
 }  // namespace
+
+GemmOperand multiplied(const GemmOperand& operand, const GemmRequest& request) {
+  GemmOperand out = operand;
+  if (operand.cast.plan.codec == Codec::none) return out;
+  const auto takes = [&](const Format& format) {
+    try {
+      parse_model(request.accumulator, format_name(format), format_name(format));
+      return true;
+    } catch (const UnknownName&) {
+      throw;
+    } catch (const std::invalid_argument&) {
+      return false;
+    }
+  };
+  out.cast.plan.format = request.codec_format ? *request.codec_format : takes(fp32) ? fp32 : bf16;
+  out.cast.plan.order = ScaleOrder::plain;
+  out.cast.block = {}, out.cast.given = true, out.cast.scales = {};
+  return out;
+}
 
 CastOperand cast_operand(const GemmOperand& operand) {
   const Plan& plan = operand.cast.plan;
+  if (plan.codec != Codec::none) return cast_codec_operand(operand);
   const BlockGrid grid(operand.rows, operand.k, operand.cast.block);
   const std::span source = operand.cast_from.empty() ? operand.x : operand.cast_from;
   std::vector<Scales> scales(grid.blocks(), operand.cast.scales);
@@ -99,7 +138,8 @@ CastOperand cast_operand(const GemmOperand& operand) {
   return out;
 }
 
-ScaledGemmOptions gemm_options(const GemmRequest& request, const GemmOperand& a, const GemmOperand& b) {
+ScaledGemmOptions gemm_options(const GemmRequest& request, const GemmOperand& first, const GemmOperand& second) {
+  const GemmOperand a = multiplied(first, request), b = multiplied(second, request);
   ScaledGemmOptions options;
   options.model = parse_model(request.accumulator, format_name(a.cast.plan.format), format_name(b.cast.plan.format));
   const bool inside = options.model.scale_block > 0;
@@ -119,8 +159,9 @@ ScaledGemmOptions gemm_options(const GemmRequest& request, const GemmOperand& a,
   return options;
 }
 
-GemmError measure_gemm(const GemmOperand& a, const GemmOperand& b, const GemmRequest& request,
+GemmError measure_gemm(const GemmOperand& first, const GemmOperand& second, const GemmRequest& request,
                        std::span<const float> c, std::span<float> d, const Executor& execute) {
+  const GemmOperand a = multiplied(first, request), b = multiplied(second, request);
   const ScaledGemmOptions options = gemm_options(request, a, b);
   if (a.cast.plan.hadamard != b.cast.plan.hadamard)
     throw std::invalid_argument("only one of the operands is Hadamard transformed: their product means nothing");

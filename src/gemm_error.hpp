@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -47,7 +48,13 @@ struct GemmRequest {
   bool bf16_output = false;
   std::int64_t split_k = 1;
   Multiply multiply = {};        ///< empty: scaled_gemm()
+  /// What a codec's decoded values are multiplied in; empty: binary32 where the unit takes that, else bfloat16.
+  std::optional<Format> codec_format = {};
 };
+
+/// The operand as the request multiplies it: that of a codec with its decoded values in a format that the unit takes, under
+/// one scale of 1; any other as it is. Throws UnknownName for an unknown unit.
+GemmOperand multiplied(const GemmOperand& operand, const GemmRequest& request);
 
 /// Throws UnknownName, std::invalid_argument for a request that does not fit the operands.
 ScaledGemmOptions gemm_options(const GemmRequest& request, const GemmOperand& a, const GemmOperand& b);

@@ -157,7 +157,7 @@ class GemmReplay {
     const std::ptrdiff_t cast_number = cast_of(plan, recipe);
     GemmOperand whole{side.k, side.rows, original, plan.tensor_casts[index(info, step)][cast_number],
                       plan.whole_amax[index(info, step)]};
-    const CastOperand cast = cast_operand(whole);
+    const CastOperand cast = cast_operand(multiplied(whole, {.accumulator = "fma_fp32"}));  // as binary32 where it is a codec
     std::vector<float> values(cast.values.begin(), cast.values.end());  // rounded to binary32, as kernels do
     return transposed(values, side.k, side.rows);
   }

@@ -71,7 +71,7 @@ Id create_file(const std::string& temporary, const std::string& target) {
 }  // namespace
 
 NewFile::NewFile(const std::string& path)
-    : output_(path),
+    : output_(path, hdf5_kind),
       file_(create_file(output_.temporary(), path)),
       root_(Id(H5Gopen2(file_.get(), "/", H5P_DEFAULT)), path, "/") {}
 

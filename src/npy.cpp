@@ -213,7 +213,7 @@ void write_npy(const std::string& path, NpyType type, const std::vector<std::int
   if (bytes != values.size())
     throw std::invalid_argument(
         fmt::format("'{}': {} bytes for a shape of {}", path, values.size(), bytes));
-  OutputFile file(path);
+  OutputFile file(path, npy_kind);
   file.write(npy_header(type, shape));
   file.write({reinterpret_cast<const char*>(values.data()), values.size()});
   file.commit();

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <fstream>
 #include <utility>
 
 #include "src/errors.hpp"
@@ -43,9 +44,22 @@ void sync_folder(const std::string& target) {
   close(descriptor);
 }
 
+constexpr FileKind kinds[] = {hdf5_kind, npy_kind, {"a zip or .npz archive", "PK\3\4"}};
+
+/// "-o x.npy" where HDF5 is written must not cost the user x.npy. What is of no known kind, such as a
+/// damaged file, is replaced.
+void refuse_other_kind(const std::string& target, FileKind kind) {
+  char begin[8] = {};
+  std::ifstream(target, std::ios::binary).read(begin, sizeof begin);
+  for (const FileKind& other : kinds)
+    if (other.signature != kind.signature && std::string_view(begin, sizeof begin).starts_with(other.signature))
+      throw UsageError(fmt::format("'{}' is there and is {}; the output is {}: choose another name", target,
+                                   other.name, kind.name));
+}
+
 }  // namespace
 
-OutputFile::OutputFile(const std::string& target) : target_(resolved(target)) {
+OutputFile::OutputFile(const std::string& target, FileKind kind) : target_(resolved(target)) {
   // A write beyond the file size limit must be an error to report, not a deadly signal.
   std::signal(SIGXFSZ, SIG_IGN);
   struct stat status {};
@@ -54,6 +68,7 @@ OutputFile::OutputFile(const std::string& target) : target_(resolved(target)) {
     if (!S_ISREG(status.st_mode))
       throw IoError(fmt::format("'{}': cannot write the output: not a regular file", target_));
     if (access(target_.c_str(), W_OK) != 0) fail(target_, "write the output", errno);
+    refuse_other_kind(target_, kind);
   }
   const fs::path path(target_);
   const std::string stem = (path.parent_path() / ("." + path.filename().string())).string();

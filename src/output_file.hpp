@@ -9,6 +9,13 @@
 
 namespace fp8scope {
 
+/// What a format of files is called and how each of its files begins.
+struct FileKind {
+  std::string_view name = "another kind of file", signature = {};
+};
+inline constexpr FileKind hdf5_kind{"an HDF5 file", "\x89HDF\r\n\x1a\n"};
+inline constexpr FileKind npy_kind{"a .npy file", "\x93NUMPY"};
+
 /// A file that appears under its name whole or not at all.
 ///
 /// The content goes to a temporary file beside the target; commit() syncs it to the disk, renames
@@ -16,8 +23,9 @@ namespace fp8scope {
 /// that stood there before is left as it was.
 class OutputFile {
  public:
-  /// Throws IoError if the target is not a regular file or its folder cannot be written.
-  explicit OutputFile(const std::string& target);
+  /// Throws IoError if the target is not a regular file or its folder cannot be written; UsageError if
+  /// a file of another known kind stands there.
+  explicit OutputFile(const std::string& target, FileKind kind = {});
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;

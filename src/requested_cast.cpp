@@ -5,7 +5,7 @@
 namespace fp8scope {
 
 RequestedCast request_cast(const std::string& recipe, const std::optional<std::string>& format,
-                           const TensorKind& kind) {
+                           const TensorKind& kind, bool codecs) {
   RequestedCast request;
   TensorCast& cast = request.cast;
   cast.age = -1;
@@ -15,18 +15,21 @@ RequestedCast request_cast(const std::string& recipe, const std::optional<std::s
     cast.given = true;
     return request;
   }
-  request.recipe = make_recipe(recipe + (format ? ":format=" + *format : ""), kind);
+  request.recipe = make_recipe(recipe, kind);
+  const bool codec = request.recipe->plan().codec != Codec::none;
+  if (codec && !codecs)
+    throw UsageError("recipe " + recipe + ": its elements are no floating-point format; cast, gemm, replay and train take it");
+  if (format && !codec) request.recipe = make_recipe(recipe + ":format=" + *format, kind);
   cast.plan = request.recipe->plan();
-  if (cast.plan.codec != Codec::none)
-    throw UsageError("recipe " + recipe + ": its elements are no floating-point format; only replay measures it");
+  if (codec && format) cast.plan.format = parse_format(*format);
   cast.block = cast.plan.block;
   cast.rule = request.recipe->block_rule();
-  if (!cast.rule) {
-    const float unused = 0.0f;
-    request.recipe->step({&unused, 1}, {&cast.scales, 1});
-    cast.given = true;
-  }
+  cast.given = !cast.rule;
   return request;
+}
+
+void take_first_step(RequestedCast& request, float amax) {
+  if (request.recipe && request.cast.given) request.recipe->step({&amax, 1}, {&request.cast.scales, 1});
 }
 
 Format input_format(const std::string& dtype) {

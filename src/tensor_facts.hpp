@@ -47,6 +47,8 @@ class TensorFacts {
   std::uint32_t largest() const { return largest_; }
   /// The same without NaN.
   std::uint32_t largest_number() const { return largest_number_; }
+  /// min |x| over the finite x != 0; 0 where there is none.
+  float min_nonzero() const { return moments_.smallest < inf_bits ? bits_float(moments_.smallest) : 0.0f; }
   /// [cols] both by column, if asked for.
   const std::vector<std::uint32_t>& column_largest() const { return columns_; }
   const std::vector<std::uint32_t>& column_largest_number() const { return column_numbers_; }

@@ -267,6 +267,23 @@ TEST(CastCommand, WritesCodesScalesAndValuesOfTheInputsShape) {
   for (std::size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(value[i], x[i], 0.0625 * std::fabs(x[i]) + 1e-3) << i;
 }
 
+// MOSS' weights, torchao's and MS-AMP's tensors are scaled by their own amax at their first step; Transformer Engine's are not.
+TEST(CastCommand, ShowsRecipesWithAMemoryTheirFirstTensor) {
+  const Folder folder;
+  std::vector<float> x(4 * 128);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = 1e-3f * std::sin(static_cast<float>(i));
+  x[5] = -1e-3f;
+  write_floats(folder / "x.npy", {4, 128}, x);
+  const std::pair<const char*, float> cases[] = {
+      {"moss", 1e-3f / 448.0f}, {"torchao_delayed", 1e-3f / 448.0f}, {"msamp", 0x1p-18f}, {"te_delayed", 1.0f}};
+  for (const auto& [recipe, wanted] : cases) {
+    ASSERT_EQ(fp8scope("cast " + (folder / "x.npy") + " --role weight -r " + recipe + " -o " + (folder / "o.h5")).code, 0);
+    float scale_inv = 0.0f;
+    open_array((folder / "o.h5") + ":/scale_inv")->read_rows(0, 1, &scale_inv);
+    EXPECT_NEAR(scale_inv / wanted, 1.0f, 1e-6f) << recipe;
+  }
+}
+
 TEST(CastCommand, TakesThePoliciesOfNanInfinityAndScales) {
   const Folder folder;
   const float nan = std::nanf(""), inf = HUGE_VALF;

@@ -45,6 +45,8 @@ TEST(Completion, BashCompletesCommandsOptionsAndFiles) {
   };
   EXPECT_EQ(completed("fp8scope swe", 1), "sweep\n");
   EXPECT_EQ(completed("fp8scope sweep --dr", 2), "--dry-run\n");
+  EXPECT_EQ(completed("fp8scope trace s", 2), "stat slice synth\n");
+  EXPECT_EQ(completed("fp8scope trace stat /etc/hostnam", 3), "/etc/hostname\n");
   EXPECT_EQ(completed("fp8scope sweep /etc/hostnam", 2), "/etc/hostname\n");
 }
 

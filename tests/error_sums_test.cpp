@@ -155,6 +155,29 @@ TEST(ErrorSums, AreIndifferentToWhatIsNotFinite) {
   EXPECT_EQ(moments.nans, 1u);
   EXPECT_EQ(moments.infs, 1u);
   EXPECT_EQ(moments.finite, 2u);
+  EXPECT_EQ(bits_float(moments.smallest), 1.06f);
+}
+
+TEST(MomentSums, KnowTheSmallestMagnitudeThatIsNotZeroOnEveryInstructionSet) {
+  const IsaGuard guard;
+  std::mt19937 random(8);
+  for (const std::size_t n : {1, 5, 16, 17, 63, 400})
+    for (int round = 0; round < 50; ++round) {
+      std::vector<float> x(n);
+      std::uint32_t smallest = inf_bits;
+      for (float& v : x) {
+        const unsigned kind = random() % 8;
+        v = kind == 0 ? 0.0f : kind == 1 ? -0.0f : kind == 2 ? bits_float(inf_bits) : kind == 3 ? std::nanf("")
+            : kind == 4 ? bits_float(random() % 0x800000u) : bits_float(random() & 0xbfffffffu);
+        if (is_finite(v) && v != 0.0f) smallest = std::min(smallest, float_bits(v) & magnitude_bits);
+      }
+      EXPECT_EQ(moment_sums_scalar(x).smallest, smallest) << n;
+      for (const NamedIsa& target : isas) {
+        if (!isa_supported(target.isa)) continue;
+        set_isa(target.isa);
+        EXPECT_EQ(moment_sums(x).smallest, smallest) << target.name << " " << n;
+      }
+    }
 }
 
 TEST(BlockMagnitudes, AreMaximaOfBitPatternsWithNanOnTop) {

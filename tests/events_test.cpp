@@ -8,6 +8,7 @@
 #include <set>
 
 #include "sim/recipe_delayed.hpp"
+#include "sim/recipes/history.hpp"
 #include "src/errors.hpp"
 #include "tests/golden.hpp"
 #include "tests/same_bits.hpp"
@@ -41,7 +42,7 @@ TEST_F(Events, GiveTransformerEnginesStatesStepByStepFusedAndUnfused) {
     if (!name.ends_with("fused")) continue;
     const std::size_t length_at = name.find("_L") + 2, algorithm_at = name.find('_', length_at) + 1;
     EventLog log = one_tensor(std::stoul(name.substr(length_at, algorithm_at - 1 - length_at)));
-    log.settings.rule.fused = !name.ends_with("_unfused");
+    log.settings.rule.kind = name.ends_with("_unfused") ? HistoryKind::te_unfused : HistoryKind::te_fused;
     log.settings.rule.most_recent = name.find("most_recent") != std::string::npos;
     log.settings.rule.margin = name[name.rfind("_m") + 2] - '0';
     if (name.find("e5m2") != std::string::npos) log.tensors[0].format = e5m2;
@@ -55,7 +56,7 @@ TEST_F(Events, GiveTransformerEnginesStatesStepByStepFusedAndUnfused) {
       actual.insert(actual.end(), state.history.begin(), state.history.end());
     }
     EXPECT_TRUE(same_bits(group.dataset(name).values<float>(), actual)) << name;
-    ++(log.settings.rule.fused ? fused : unfused);
+    ++(log.settings.rule.kind == HistoryKind::te_fused ? fused : unfused);
   }
   EXPECT_GE(fused, 75);
   EXPECT_GE(unfused, 60);
@@ -79,6 +80,220 @@ TEST_F(Events, GiveTheScalesOfTheRecipeOnRandomAmaxes) {
         machine.take(event(EventKind::forward_end));
       }
     }
+}
+
+TEST_F(Events, GiveTorchaosStatesOfItsRemovedDelayedScalingStepByStep) {
+  FP8SCOPE_OPEN_GOLDEN(golden, "scaling.h5");
+  int sequences = 0;
+  for (const h5::Entry& entry : golden.group("torchao_delayed_removed").entries()) {
+    const std::string& name = entry.name;
+    if (!name.ends_with("_init_scale")) continue;
+    const std::string stem = name.substr(0, name.size() - 11), path = "torchao_delayed_removed/" + stem;
+    EventLog log = one_tensor(std::stoul(stem.substr(stem.find("_L") + 2)));
+    log.settings.rule.kind = HistoryKind::torchao;
+    EventMachine machine(log);
+    std::vector<float> actual, first;
+    for (const float amax : golden.dataset("te_delayed/seq_" + stem.substr(0, stem.find("_L"))).values<float>()) {
+      machine.take(event(EventKind::cast, amax));
+      if (first.empty()) first.push_back(machine.casts()[0].scale);
+      machine.take(event(EventKind::forward_end));  // moves nothing
+      machine.take(event(EventKind::optimizer_step));
+      const DelayedState& state = machine.seen(0, 0).state;
+      actual.push_back(state.scale);
+      actual.insert(actual.end(), state.history.begin(), state.history.end());
+    }
+    EXPECT_TRUE(same_bits(golden.dataset(path + "_init_scale").values<float>(), first)) << stem;
+    EXPECT_TRUE(same_bits(golden.dataset(path).values<float>(), actual)) << stem;
+    ++sequences;
+  }
+  EXPECT_EQ(sequences, 12);
+}
+
+/// MS-AMP's meta of one tensor, line after line from its Python: TypeCast.cast_to_fp8 and
+/// LBOptimizer._update_scaling_factors.
+struct PythonMeta {
+  std::vector<float> amax;
+  float scale = 1.0f;
+  int counter = 0;
+
+  static float factor(float a, float scale) {  // compute_scaling_factor, margin 0, MAX 448
+    const float exp = std::floor(std::log2(1.0f / a * 448.0f));
+    float sf = std::round(std::pow(2.0f, std::fabs(exp)));
+    sf = a > 0.0f ? sf : scale;
+    sf = std::isfinite(a) ? sf : scale;
+    return exp < 0.0f ? 1.0f / sf : sf;
+  }
+  float cast(float a) {
+    const bool in_time = amax.size() == 1 || counter < static_cast<int>(amax.size());
+    if (in_time) amax[0] = a, scale = factor(amax[0], scale);
+    if (a > amax[0]) amax[0] = a;  // the kernel's atomicMax
+    return scale;
+  }
+  void step() {
+    const bool valid = std::isfinite(amax[0]);
+    if (!valid) amax[0] = 0.0f;
+    scale = factor(*std::max_element(amax.begin(), amax.end()), scale);
+    std::rotate(amax.begin(), amax.end() - 1, amax.end());
+    amax[0] = 0.0f;
+    ++counter;
+    if (!valid) counter = 0;
+  }
+};
+
+/// Amaxes of all kinds: zeros, infinities, subnormal ones, many sizes.
+float any_amax(std::mt19937& random) {
+  const unsigned kind = random() % 12;
+  if (kind < 2) return kind == 0 ? 0.0f : bits_float(inf_bits);
+  if (kind == 2) return bits_float(random() % 100);
+  return bits_float(0x38000000u + random() % 0x10000000u) * 1.37f;
+}
+
+TEST_F(Events, GiveMsAmpsStatesWithSeveralCastsToAnUpdate) {
+  std::mt19937 random(5);
+  for (const std::size_t length : {1, 2, 16}) {
+    EventLog log = one_tensor(length);
+    log.settings.rule.kind = HistoryKind::msamp;
+    EventMachine machine(log);
+    PythonMeta meta{std::vector<float>(length)};
+    for (int step = 0; step < 400; ++step) {
+      for (unsigned cast = 0; cast < 1 + random() % 3; ++cast) {
+        const float amax = any_amax(random);
+        machine.take(event(EventKind::cast, amax));
+        ASSERT_EQ(float_bits(machine.casts().back().scale), float_bits(meta.cast(amax))) << length << " step " << step;
+      }
+      machine.take(event(EventKind::optimizer_step));
+      meta.step();
+      const DelayedState& state = machine.seen(0, 0).state;
+      ASSERT_EQ(float_bits(state.scale), float_bits(meta.scale)) << length << " step " << step;
+      ASSERT_TRUE(same_bits(state.history, meta.amax)) << length << " step " << step;
+      ASSERT_EQ(state.counted, meta.counter);
+    }
+  }
+}
+
+TEST_F(Events, MsAmpWorkedByHand) {
+  EventLog log = one_tensor(2);
+  log.settings.rule.kind = HistoryKind::msamp;
+  EventMachine machine(log);
+  const auto cast = [&](float amax) {
+    machine.take(event(EventKind::cast, amax));
+    return machine.casts().back().scale;
+  };
+  const float inf = bits_float(inf_bits);
+  EXPECT_EQ(cast(10.0f), 32.0f);             // in time: 448/10 = 44.8, down to 32
+  machine.take(event(EventKind::optimizer_step));
+  EXPECT_EQ(cast(100.0f), 4.0f);             // one update of two: still in time
+  machine.take(event(EventKind::optimizer_step));
+  EXPECT_EQ(cast(1000.0f), 4.0f);            // the window is full: the past decides, and this clips
+  machine.take(event(EventKind::optimizer_step));
+  EXPECT_EQ(cast(1.0f), 0.25f);              // max(100, 1000): floor(log2(0.448)) = -2, 2^-2
+  machine.take(event(EventKind::optimizer_step));
+  EXPECT_EQ(cast(inf), 0.25f);               // recorded
+  machine.take(event(EventKind::optimizer_step));
+  EXPECT_EQ(machine.seen(0, 0).state.counted, 0);
+  EXPECT_EQ(machine.seen(0, 0).state.scale, 256.0f);  // from max(0, 1)
+  EXPECT_EQ(cast(inf), 1.0f / 256.0f);       // in time again: MAX / inf is 0, its log2 below 0, so 1/prev
+}
+
+TEST_F(Events, TheJaxVariantUpdatesInsideTheCastAndHasNoGuard) {
+  EventLog log = one_tensor(2);
+  log.settings.rule.kind = HistoryKind::te_jax;
+  log.settings.rule.margin = 1;
+  EventMachine machine(log);
+  const auto cast = [&](float amax) {
+    machine.take(event(EventKind::cast, amax));
+    machine.take(event(EventKind::forward_end));  // moves nothing
+    return machine.casts().back().scale;
+  };
+  const float inf = bits_float(inf_bits);
+  EXPECT_EQ(cast(2.0f), 1.0f);                      // the scale there is
+  EXPECT_EQ(machine.seen(0, 0).state.scale, 112.0f);  // (448 / 2) / 2
+  EXPECT_EQ(cast(1.0f), 112.0f);
+  EXPECT_EQ(cast(0.0f), 112.0f);                    // window of 2 and 1
+  EXPECT_EQ(cast(0.0f), 224.0f);                    // of 1 and 0
+  EXPECT_EQ(cast(0.0f), 224.0f);                    // of zeros: it stays
+  EXPECT_EQ(cast(inf), 224.0f);
+  EXPECT_EQ(cast(4.0f), 224.0f);                    // an infinity in the window: it stays
+  EXPECT_EQ(cast(bits_float(1)), 224.0f);
+  EXPECT_EQ(cast(bits_float(1)), 56.0f);            // of 4 and a subnormal
+  EXPECT_EQ(cast(1.0f), inf);                       // of subnormals: no guard
+  EXPECT_EQ(machine.seen(0, 0).updates, 10);
+}
+
+TEST_F(Events, GiveTheScalesOfEveryLibrarysRecipe) {
+  struct Library {
+    const char* recipe;
+    HistoryKind kind;
+  };
+  std::mt19937 random(9);
+  for (const Library& library : {Library{"te_delayed:update=unfused:amax_history_len={}", HistoryKind::te_unfused},
+                                 Library{"te_delayed:update=jax:amax_history_len={}", HistoryKind::te_jax},
+                                 Library{"torchao_delayed:history_len={}", HistoryKind::torchao},
+                                 Library{"msamp:window={}", HistoryKind::msamp}})
+    for (const std::size_t length : {1, 3, 16}) {
+      EventLog log = one_tensor(length);
+      log.settings.rule.kind = library.kind;
+      EventMachine machine(log);
+      const auto recipe = make_recipe(fmt::format(fmt::runtime(library.recipe), length), {});
+      for (int step = 0; step < 300; ++step) {
+        const float amax = any_amax(random);
+        Scales scales;
+        recipe->step({&amax, 1}, {&scales, 1});
+        machine.take(event(EventKind::cast, amax));
+        ASSERT_TRUE(same_bits(std::vector{machine.casts().back().scale}, std::vector{scales.scale}))
+            << library.recipe << " " << length << " step " << step;
+        machine.take(event(EventKind::forward_end));
+        machine.take(event(EventKind::optimizer_step));
+      }
+    }
+}
+
+TEST_F(Events, AWindowOfZerosGivesTorchaoAScaleThatSaturatesTheNextTensor) {
+  EventLog log = one_tensor(2);
+  log.settings.rule.kind = HistoryKind::torchao;
+  EventMachine machine(log);
+  for (const float amax : {1.0f, 0.0f, 0.0f, 0.001f}) {
+    machine.take(event(EventKind::cast, amax));
+    machine.take(event(EventKind::optimizer_step));
+  }
+  EXPECT_EQ(machine.casts().back().scale, 448.0f / 1e-12f);  // 4.48e14
+  const auto found = machine.found();
+  const auto clipped = std::ranges::find(found, FindingKind::clipped, &Finding::kind);
+  ASSERT_NE(clipped, found.end());
+  EXPECT_NEAR(clipped->worst, 1e9, 1e3);
+  // A skipped module's buffer keeps the amax of its last cast: sync takes it once more.
+  machine.take(event(EventKind::optimizer_step));
+  EXPECT_EQ(machine.seen(0, 0).state.history, (std::vector{0.001f, 0.001f}));
+}
+
+TEST_F(Events, LibrariesThatReduceInsideTheCastTakeTheLargestAmaxOfTheGroup) {
+  const auto log_of = [&](const std::string& settings, const std::string& tensor, const std::string& ends) {
+    std::string text = R"({"settings":{"ranks":2,)" + settings + "}}\n" + R"({"tensor":{"name":"L0/x")" + tensor + "}}\n";
+    for (const auto& [a, b] : {std::pair{"2", "8"}, std::pair{"7", "\"nan\""}})
+      text += fmt::format(R"({{"event":"cast","tensor":"L0/x","amax":{},"rank":0}}
+{{"event":"cast","tensor":"L0/x","amax":{},"rank":1}}
+)", a, b) + ends;
+    write_bytes(path("log.jsonl"), text);
+    return read_event_log(path("log.jsonl"));
+  };
+  const EventLog torchao = log_of(R"("update":"torchao","amax_history_len":4)", "", R"({"event":"amax_allreduce"}
+{"event":"optimizer_step"}
+)");
+  EventMachine first(torchao);
+  first.run();
+  EXPECT_EQ(first.casts()[0].scale, 56.0f);  // both from 8
+  EXPECT_EQ(first.casts()[1].scale, 56.0f);
+  EXPECT_EQ(first.casts()[2].scale, 56.0f);
+  EXPECT_TRUE(is_nan(first.seen(0, 0).state.scale));
+  const EventLog msamp = log_of(R"("update":"msamp","amax_history_len":4)", R"(,"class":"gradient","format":"e4m3","sync":true)", "");
+  EventMachine second(msamp);
+  second.run();
+  EXPECT_EQ(second.casts()[0].scale, 32.0f);  // 448/8 = 56, down
+  EXPECT_EQ(second.casts()[1].scale, 32.0f);
+  EXPECT_EQ(second.casts()[2].scale, 1.0f / 32.0f);  // NaN counts as infinity: 1/prev
+  const EventLog jax = log_of(R"("update":"jax")", "", R"({"event":"amax_allreduce"}
+)");
+  EXPECT_TRUE(is_line_with(message_of<DataError>([&] { EventMachine(jax).run(); }), {"JAX", "without a rank"}));
 }
 
 TEST_F(Events, AFaultInTheStateMachineIsCaught) {  // the newest amax must be in the window
@@ -118,6 +333,12 @@ TEST_F(Events, SituationsThatUsersMetAreFoundAndTheRepairedOnesAreNot) {
   EXPECT_EQ(found_in("recompute_stash"), Names{});
   EXPECT_EQ(found_in("no_backward_update"), (Names{"cold_start", "never_updated", "update_missing"}));
   EXPECT_EQ(found_in("skipped_module"), Names{"rolled_unseen"});
+  EXPECT_EQ(found_in("torchao_zero_window"), Names{"clipped"});
+  EXPECT_EQ(found_in("torchao_no_sync"), (Names{"clipped", "never_updated", "update_missing"}));
+  EXPECT_EQ(found_in("torchao_inf"), Names{"bad_scale"});
+  EXPECT_EQ(found_in("msamp_healthy"), Names{});
+  EXPECT_EQ(found_in("msamp_window"), Names{"clipped"});
+  EXPECT_EQ(found_in("jax_unguarded"), (Names{"bad_scale", "cold_start", "wasted_range"}));
 }
 
 TEST_F(Events, AnInfinityFreezesTheScaleForAsManyUpdatesAsTheHistoryIsLong) {
@@ -225,6 +446,9 @@ TEST_F(Events, ABadLogIsRefusedWithItsLine) {
   refused(head + "{\"event\":\"checkpoint_load\",\"name\":\"a\"}\n", {":2", "no checkpoint 'a'"});
   refused("{\"settings\":{\"margin\":-1}}\n", {":1", "'margin'", "0 to 100"});
   refused("{\"settings\":{\"amax_history_length\":4}}\n", {":1", "did you mean 'amax_history_len'?"});
+  refused("{\"settings\":{\"update\":\"jaxx\"}}\n", {":1", "'update'", "did you mean 'jax'?"});
+  refused("{\"settings\":{\"update\":\"torchao\",\"margin\":1}}\n", {":1", "'margin'", "torchao"});
+  refused("{\"tensor\":{\"name\":\"L0/x\",\"sync\":true}}\n", {":1", "'sync'", "msamp"});
   refused("[settings\n", {"bad.toml:1"}, "bad.toml");
   refused("[[evnt]]\nevent = \"step\"\n", {"bad.toml:1", "did you mean 'event'?"}, "bad.toml");
   EXPECT_THROW(read_event_log("/no/such/log.jsonl"), IoError);

@@ -24,3 +24,7 @@ inline std::optional<h5::Group> open_golden(const std::string& name) {
   const auto variable##_file = ::fp8scope::open_golden(name);                             \
   if (!variable##_file) GTEST_SKIP() << name << " is not in " << FP8SCOPE_GOLDEN;         \
   const ::fp8scope::h5::Group& variable = *variable##_file
+
+/// The same for a test that opens the file by its name.
+#define FP8SCOPE_NEED_GOLDEN(name) \
+  if (!::fp8scope::open_golden(name)) GTEST_SKIP() << name << " is not in " << FP8SCOPE_GOLDEN

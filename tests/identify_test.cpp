@@ -43,7 +43,7 @@ std::string listed(const Identity& identity) {
 }
 
 TEST(Identify, NamesTheRecipeOfEveryLibrarysArrays) {
-  FP8SCOPE_OPEN_GOLDEN(golden, "scaling.h5");
+  FP8SCOPE_NEED_GOLDEN("scaling.h5");
   const struct {
     const char *stem, *scales, *x, *format, *spec, *codes = "_q", *scale_format = "";
   } cases[] = {
@@ -193,7 +193,7 @@ TEST(Identify, EveryKnobTurns) {
 }
 
 TEST_F(IdentifyFile, AnUnreadableDumpIsRefusedInOneLine) {
-  FP8SCOPE_OPEN_GOLDEN(golden, "scaling.h5");
+  FP8SCOPE_NEED_GOLDEN("scaling.h5");
   const auto refused = [&](const CodedNames& names, const std::vector<std::string>& words) {
     EXPECT_TRUE(is_line_with(message_of<DataError>([&] { identify(read_coded(golden_path(), names), {}); }), words));
   };

@@ -244,6 +244,19 @@ TEST_F(BadOutput, TheInputIsNotOverwritten) {
   EXPECT_EQ(bytes_of(path("r.csv")).substr(0, 2), "x\n");
 }
 
+TEST_F(BadOutput, AFileOfAnotherKindIsNotReplaced) {
+  const std::string text = "\x93NUMPY and so on";
+  write_bytes(path("x.npy"), text);
+  EXPECT_TRUE(is_line_with(message_of<UsageError>([&] { OutputFile file(path("x.npy"), hdf5_kind); }),
+                           {"x.npy", "is a .npy file", "an HDF5 file", "another name"}));
+  EXPECT_EQ(bytes_of(path("x.npy")), text);
+  EXPECT_EQ(files(), std::vector<std::string>{"x.npy"});
+  OutputFile(path("x.npy"), npy_kind);
+  EXPECT_THROW(OutputFile(path("x.npy")), UsageError);  // text
+  write_bytes(path("damaged"), "PK");
+  OutputFile(path("damaged"), hdf5_kind);
+}
+
 TEST_F(BadOutput, TheCallerSeesTheNewFileOnlyAfterCommit) {
   write_bytes(path("a"), "old");
   OutputFile file(path("a"));

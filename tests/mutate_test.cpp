@@ -1,4 +1,4 @@
-// Thousands of damaged safetensors, npy, npz and HDF5 files: no crash, no hang, no file that eats the
+// Thousands of damaged safetensors, npy, npz, HDF5 and journal files: no crash, no hang, no file that eats the
 // memory; each is refused in one line or read correctly. Every reader runs in a child process, so that a
 // crash is counted and the rest goes on.
 #include <fmt/format.h>
@@ -17,6 +17,7 @@
 #include "src/errors.hpp"
 #include "src/import/import.hpp"
 #include "src/npy.hpp"
+#include "src/sweep/journal.hpp"
 #include "src/trace.hpp"
 #include "tests/mutants.hpp"
 #include "tests/temporary_folder.hpp"
@@ -123,6 +124,22 @@ Result verify_trace(const std::string& path) {
   });
 }
 
+const std::string plan_hash(64, 'a');
+
+std::string journal_payload(std::uint64_t item) { return std::string(20 + 30 * item, static_cast<char>('A' + item)); }
+
+/// Whatever is damaged: a record that the scan shows is one that was written.
+Result scan_journal(const std::string& path) {
+  return outcome([&] {
+    std::uint64_t seen = 0;
+    const JournalScan scan = Journal(path, plan_hash).scan([&](std::uint64_t item, std::string_view payload, std::uint64_t) {
+      if (item >= 6 || payload != journal_payload(item)) throw std::logic_error("a record that nobody wrote");
+      seen |= 1u << item;
+    });
+    return seen == 63 && scan.damaged + scan.torn == 0 ? same : detected;
+  });
+}
+
 class Mutants : public TemporaryFolder {
  protected:
   std::string numpy(const std::string& script) {
@@ -169,6 +186,14 @@ class Mutants : public TemporaryFolder {
     return bytes_of(path("seed.h5"));
   }
 
+  std::string journal() {
+    {
+      JournalWriter writer(path("seed.journal"), plan_hash);
+      for (std::uint64_t item = 0; item < 6; ++item) writer.append(item, journal_payload(item));
+    }
+    return bytes_of(path("seed.journal"));
+  }
+
   std::vector<Family> families() {
     std::vector<std::string> archives;
     for (const char* kind : {"savez", "savez_compressed"}) {
@@ -180,7 +205,8 @@ class Mutants : public TemporaryFolder {
     return {{"safetensors", ".safetensors", {safetensors(false), safetensors(true)}, import_and_verify},
             {"npy", ".npy", {npy()}, import_and_verify},
             {"npz", ".npz", archives, import_and_verify},
-            {"hdf5", ".h5", {trace("bfloat16", 1), trace("float32", 0)}, verify_trace}};
+            {"hdf5", ".h5", {trace("bfloat16", 1), trace("float32", 0)}, verify_trace},
+            {"journal", ".journal", {journal()}, scan_journal}};
   }
 
   /// Reads mutants [first, last) of a family, each with the seed of its number, in children that are

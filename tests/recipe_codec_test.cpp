@@ -1,5 +1,5 @@
 // Codecs that are no scaled format, and the exact change from E2M1 to E4M3.
-#include "sim/recipes/codec.hpp"
+#include "sim/simd/codec.hpp"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,9 @@
 #include "sim/convert.hpp"
 #include "sim/recipes/lossless.hpp"
 #include "sim/recipes/record.hpp"
+#include "sim/simd/isa.hpp"
 #include "sim/stable_math.hpp"
+#include "tests/same_bits.hpp"
 
 namespace fp8scope {
 namespace {
@@ -62,6 +64,75 @@ TEST(LogFmt, KeepsZeroEqualAndNonFiniteAndCutsTheRangeAt32Octaves) {
   codec_values(Codec::logfmt8, wide, y);
   EXPECT_EQ(y[0], 0x1p10f);
   EXPECT_EQ(y[1], 0x1p-22f);
+}
+
+/// A tile of one of several kinds: narrow, wide, of few different numbers, near the middles between codes, with zeros,
+/// subnormal numbers, infinities and NaN.
+std::vector<float> any_tile(std::mt19937& random, Codec codec, std::size_t n) {
+  const unsigned kind = random() % 7;
+  std::vector<float> x(n);
+  std::normal_distribution<float> normal(0.0f, std::ldexp(1.0f, static_cast<int>(random() % 60) - 30));
+  const std::uint32_t base = random() % 0x7f000000u;
+  for (float& v : x) {
+    v = normal(random);
+    if (kind == 1) v = bits_float(random());
+    if (kind == 2) v = bits_float(base + random() % 16);            // a few units apart
+    if (kind == 3) v = bits_float(base + random() % 0x00800000u);   // one octave
+    if (kind == 4) v = bits_float(random() % 0x00800000u);          // subnormal
+    if (kind == 5) v = random() % 4 == 0 ? 0.0f : random() % 9 == 0 ? bits_float(inf_bits) : to_bf16(v);
+  }
+  if (kind != 6) return x;
+  const CodecRange range = codec_range_scalar(x);
+  const CodecTile tile = codec_tile(codec, range.smallest, range.largest);
+  for (float& v : x) {  // as near as binary32 gets to where a code changes
+    const std::uint32_t code = codec_encode(codec, tile, v) & ((1u << (codec_row(codec).bits - 1)) - 1);
+    const float middle = 0.5f * (codec_decode(codec, tile, code) + codec_decode(codec, tile, code > 1 ? code - 1 : code));
+    if (middle >= range.smallest && middle <= range.largest)
+      v = bits_float(float_bits(middle) + random() % 3 - 1);
+  }
+  return x;
+}
+
+TEST(Codecs, AreTheSameBitsOnEveryInstructionSet) {
+  const Isa before = isa();
+  std::uint64_t changed = 0;
+  for (const NamedIsa& target : isas) {
+    if (!isa_supported(target.isa)) continue;
+    set_isa(target.isa);
+    std::mt19937 random(11);
+    for (int round = 0; round < 3000; ++round)
+      for (const NamedCodec& row : codecs) {
+        const std::vector<float> x = any_tile(random, row.codec, 1 + random() % 160);
+        std::vector<float> want(x.size()), got(x.size()), in_place = x;
+        codec_values_scalar(row.codec, x, want);
+        codec_values(row.codec, x, got);
+        codec_values(row.codec, in_place, in_place);
+        ASSERT_TRUE(same_bits(want, got)) << row.name << " " << target.name << " round " << round;
+        ASSERT_TRUE(same_bits(want, in_place)) << row.name << " " << target.name;
+        changed += want != x;
+      }
+  }
+  set_isa(before);
+  EXPECT_GT(changed, 5000u);
+}
+
+TEST(Codecs, AreCodesAndBackWithTheirNumbers) {
+  std::mt19937 random(12);
+  for (int round = 0; round < 500; ++round)
+    for (const NamedCodec& row : codecs) {
+      const std::vector<float> x = any_tile(random, row.codec, 128);
+      std::vector<float> y(x.size());
+      codec_values(row.codec, x, y);
+      const CodecRange range = codec_range_scalar(x);
+      const CodecTile tile = codec_tile(row.codec, range.smallest, range.largest);
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        if (!is_finite(x[i])) continue;
+        const std::uint32_t code = codec_encode(row.codec, tile, x[i]);
+        EXPECT_LT(code, 1u << row.bits);
+        EXPECT_EQ(float_bits(codec_decode(row.codec, tile, code)), float_bits(y[i])) << row.name << " " << x[i];
+        EXPECT_EQ(codec_encode(row.codec, tile, y[i]), code) << row.name << " " << x[i];  // what is coded stays
+      }
+    }
 }
 
 TEST(CoatExpand, GivesSmallStatesMoreThanAScaleAlone) {

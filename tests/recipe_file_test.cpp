@@ -88,7 +88,6 @@ TEST(RecipeFile, RefusesContradictions) {
       {"history.kind='msamp'\ntile.shape='1x128'", "one per tensor"},
       {"scale.pow2='up'", "rounds its multiplier down"},
       {"element.codec='logfmt8'", "scale.rule must be fixed"},
-      {"hadamard.size=16\ntile.shape='1xall'", "tiles of a fixed size, or tensor"},
       {"scale.apply='divide'", "only scale.rule = quotient"},
       {"second.select='mse'", "4over6"},
       {"[[override]]\nrole='weight'\nscale.store='e8m0'", "powers of two"}};

@@ -2,9 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "sim/names.hpp"
+#include "sim/quantize.hpp"
+#include "sim/tensor_cast.hpp"
 
 namespace fp8scope {
 namespace {
@@ -104,6 +108,67 @@ TEST(Recipes, DescribeEveryRowAndMakeIt) {
     EXPECT_FALSE(row.version.empty()) << row.name;
     for (const NamedRole& role : roles) EXPECT_NE(make_recipe(row.name, {role.role}), nullptr);
   }
+}
+
+/// What a recipe makes of [2, 256] under a role: values of the codes.
+std::vector<float> cast_values(std::string_view recipe, Role role, const std::vector<float>& x) {
+  const auto made = make_recipe(recipe, {role});
+  const Plan& plan = made->plan();
+  const BlockGrid grid(2, static_cast<std::int64_t>(x.size()) / 2, plan.block);
+  if (const ScaleRule* rule = made->block_rule()) return tensor_values(plan, grid, cast_tensor(plan, *rule, grid, false, x));
+  const float amax = std::fabs(*std::ranges::max_element(x, {}, [](float v) { return std::fabs(v); }));
+  Scales scales;
+  made->step({&amax, 1}, {&scales, 1});
+  std::vector<float> values;
+  for (const float v : x)
+    values.push_back(decode(plan.format, quantize_element(plan.format, v, scales.scale, plan.cast, {}, plan.apply)) * scales.scale_inv);
+  return values;
+}
+
+// Gradients of a model have blocks of zeros: of tokens that a layer does not see, of experts without tokens.
+TEST(Recipes, MakeZerosOfZeros) {
+  // These divide by 0 as the code does that they follow.
+  const auto divides_by_zero = [](std::string_view name, Role role, bool whole) {
+    return (name == "dsv3_infer" && role == Role::weight) || (whole && (name == "torchao_nvfp4" || name == "vllm_tensor"));
+  };
+  for (const NamedRecipe& row : recipes())
+    for (const NamedRole& role : roles)
+      for (const bool whole : {false, true}) {
+        if (make_recipe(row.name, {role.role})->plan().codec != Codec::none) continue;
+        std::vector<float> x(2 * 256, 0.0f);
+        if (!whole) x[7] = 1e-3f, x[40] = -2e-3f, x[256 + 7] = 3e-4f, x[256 + 100] = 1e-3f;  // the right half is 0
+        const auto values = cast_values(row.name, role.role, x);
+        const bool nan = std::ranges::any_of(values, [](float v) { return is_nan(v); });
+        EXPECT_EQ(nan, divides_by_zero(row.name, role.role, whole)) << row.name << " " << role.name << (whole ? ", all 0" : "");
+      }
+}
+
+// The tensor factor 448 / amax times the local 2^127 of a block of zeros was infinite, and infinity times 0 is NaN.
+TEST(MossRecipe, KeepsTheMultiplierOfEveryBlockFinite) {
+  const auto made = make_recipe("moss", {});
+  for (const float tensor : {0.0f, 0x1p-149f, 1e-40f, 1e-30f, 1e-3f, 1.0f, 448.0f, 1e30f, float_max}) {
+    const ScaleRule rule = with_tensor_amax(*made->block_rule(), tensor);
+    for (const float block : {0.0f, 0x1p-149f, 1e-40f, 1e-35f, 1e-30f, 1e-3f, 1.0f, 448.0f, 1e30f, float_max}) {
+      if (block > tensor) continue;
+      const Scales s = block_scales(rule, block);
+      EXPECT_TRUE(is_finite(s.scale) && s.scale > 0.0f) << tensor << " " << block;
+      EXPECT_TRUE(is_finite(s.scale_inv) && s.scale_inv > 0.0f) << tensor << " " << block;
+      EXPECT_LE(block * s.scale, 448.0f * 1.0001f) << tensor << " " << block;
+      if (block > 1e-34f) {
+        EXPECT_NEAR(s.scale * s.scale_inv, 1.0f, 1e-6f) << tensor << " " << block;
+      }
+      if (block >= 1e-3f * tensor && block > 1e-30f) {
+        EXPECT_GT(block * s.scale, 223.9f) << tensor << " " << block;
+      }
+    }
+  }
+}
+
+TEST(MossRecipe, MeasuresItsWeightsAtTheFirstStep) {
+  std::vector<float> w(2 * 256);
+  for (std::size_t i = 0; i < w.size(); ++i) w[i] = std::sin(static_cast<float>(i)) * 0.02f;
+  const auto values = cast_values("moss", Role::weight, w);
+  for (std::size_t i = 0; i < w.size(); ++i) EXPECT_NEAR(values[i], w[i], 0.0625f * std::fabs(w[i]) + 1e-6f);
 }
 
 TEST(RecipeSpec, NamesWhatIsWrong) {

@@ -11,7 +11,7 @@
 #include <random>
 
 #include "sim/quantize.hpp"
-#include "sim/recipes/codec.hpp"
+#include "sim/simd/codec.hpp"
 #include "sim/simd/isa.hpp"
 #include "sim/tensor_cast.hpp"
 #include "src/errors.hpp"
@@ -153,7 +153,8 @@ const std::vector<std::string> second_kinds{
     "torchao_nvfp4", "torchao_nvfp4:levels=1", "moss", "coat", "vllm_group", "dsv3_infer:scales=ue8m0", "microxcaling",
     "microxcaling:round=floor:format=int8", "deepgemm_fp4", "tilekernels_e5m6", "tilekernels_e5m6:e5m6=rne",
     "torchao_rowwise_with_gw_hp", "logfmt", "coat_optimizer", "torchao_mx:scale=even:format=e2m3", "sglang_group:scales=row_ue8m0", "unit_scaling_library",
-    "te_current:hadamard.size=16", "dsv3:element.rounding=toward-zero", "dsv3:element.rounding=nearest-away"};
+    "te_current:hadamard.size=16", "te_current:hadamard.size=16:tile.shape=allx1", "torchao_rowwise:hadamard.size=16",
+    "te_current:hadamard.size=16:tile.shape=allx12:amax.nan=propagate", "dsv3:element.rounding=toward-zero", "dsv3:element.rounding=nearest-away"};
 
 /// Sum of squared errors of a codec over the tiles of a tensor.
 double codec_noise(Codec codec, const BlockGrid& grid, bool turned, std::span<const float> x) {

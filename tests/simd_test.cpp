@@ -188,6 +188,41 @@ TEST(Simd, FusedTilesEqualAmaxThenScaleThenCast) {
     }
 }
 
+// A tile whose products all fit is cast without looking for NaN or overflow: around that border, and
+// with every scale that is none, the codes must still be those of encode().
+TEST(Simd, FusedTilesAreRightWhereTheLargestProductIsAtTheBorderOfTheFormat) {
+  constexpr std::int64_t tile = 64;
+  const float inf = std::numeric_limits<float>::infinity(), nan = std::nanf("");
+  for (const Format& f : small_formats()) {
+    const float max = f.max_value();
+    std::vector<float> scales{1.0f, -1.0f, 0.0f, inf, -inf, nan, 0x1p-149f, 0x1p100f};
+    const std::uint32_t bits = float_bits(max), half_ulp = 1u << (22 - f.mantissa_bits);
+    for (const std::uint32_t above : {0u, half_ulp, 2 * half_ulp, 3 * half_ulp, 4 * half_ulp})
+      for (const int ulps : {-2, -1, 0, 1, 2})
+        scales.push_back(bits_float(bits + above + static_cast<std::uint32_t>(ulps)));
+    std::vector<float> x(tile), scale(1), inv(1);
+    for (std::size_t i = 0; i < x.size(); ++i)
+      x[i] = (i % 3 ? 1.0f : -1.0f) * static_cast<float>(i) / 63.0f;  // amax is 1
+    std::vector<std::uint8_t> expected(x.size()), codes(x.size());
+    for (const bool with_nan : {false, true}) {
+      if (with_nan) x[5] = nan, x[7] = -nan, x[40] = 0.5f;
+      for (const float s : scales) {
+        for (std::size_t i = 0; i < x.size(); ++i)
+          expected[i] = static_cast<std::uint8_t>(encode(f, std::isnan(s) ? nan : x[i] * s, {}));
+        const TileScales given = [s](auto, std::span<float> to, std::span<float> to_inv) {
+          to[0] = to_inv[0] = s;
+        };
+        for (const Isa isa : supported_isas()) {
+          quantize_tiles(f, {}, x, tile, AmaxRule::ignore_nan, given, scale, inv, codes,
+                         {isa, Stores::cached});
+          for (std::size_t i = 0; i < x.size(); ++i)
+            ASSERT_EQ(codes[i], expected[i]) << where(isa, f, x[i]) << " scale " << s;
+        }
+      }
+    }
+  }
+}
+
 TEST(Simd, DecodeReadsTheTableForEveryCode) {
   for (const Format& f : small_formats()) {
     const std::vector<float> table = decode_table(f);

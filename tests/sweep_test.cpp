@@ -16,7 +16,7 @@
 #include "src/sweep/journal.hpp"
 #include "src/sweep/lock.hpp"
 #include "src/sweep/plan.hpp"
-#include "src/sweep/random_values.hpp"
+#include "src/random_values.hpp"
 #include "src/sweep/shard.hpp"
 #include "src/sweep/spec.hpp"
 #include "tests/temporary_folder.hpp"

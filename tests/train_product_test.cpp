@@ -6,7 +6,7 @@
 
 #include "sim/amax.hpp"
 #include "sim/quantize.hpp"
-#include "sim/recipes/codec.hpp"
+#include "sim/simd/codec.hpp"
 #include "sim/simd/isa.hpp"
 #include "src/gemm_error.hpp"
 #include "src/requested_cast.hpp"

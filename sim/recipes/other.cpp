@@ -19,7 +19,8 @@ constexpr RecipeRow rows[] = {
     {"moss", "MOSS", "paper", "arXiv:2511.05811",
      "activations: E8M0 for each 32 below a binary32 factor; weights: amax predicted from the learning rate",
      "tile.shape=1x32 scale.rule=moss scale.store=e8m0 second.scope=tensor",
-     "weight: tile.shape=tensor scale.rule=quotient scale.store=fp32 second.scope=none history.kind=predicted",
+     "weight: tile.shape=tensor scale.rule=quotient scale.floor=1.1754944e-38 scale.store=fp32 second.scope=none "
+     "history.kind=predicted",
      "lr -> history.learning_rate; interval -> history.interval"},
     {"unit_scaling", "unit scaling (mu-S)", "paper", "arXiv:2502.05967", "no scale: E4M3 forward, E5M2 backward, clamped",
      "scale.rule=fixed", "gradient: element.format=e5m2", ""},

@@ -6,20 +6,10 @@
 #include <string_view>
 #include <vector>
 
+#include "sim/delayed_state.hpp"
 #include "sim/recipe.hpp"
 
 namespace fp8scope {
-
-/// What remembers earlier steps.
-enum class HistoryKind : std::uint8_t {
-  none,
-  te_fused,    ///< Transformer Engine's kernel
-  te_unfused,  ///< its Python update
-  te_jax,      ///< its JAX variant
-  torchao,     ///< torchao's delayed scaling, removed in February 2025
-  msamp,       ///< MS-AMP's window, with an in-time start
-  predicted,   ///< MOSS' weights: the amax grows by the learning rate, measured now and then
-};
 
 /// Which of the remembered amaxes sets the next scale.
 enum class AmaxAlgorithm : std::uint8_t { max, most_recent };

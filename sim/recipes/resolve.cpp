@@ -105,8 +105,6 @@ void check_cast(const CastRecord& cast) {
          "a codec has no scales: scale.rule must be fixed");
   refuse(cast.codec != Codec::none && (cast.tile.rows == 0 || cast.tile.cols == 0 || cast.hadamard.size > 0),
          "element.codec", "tile.shape", "a codec needs tiles of a fixed size, and no Hadamard transform");
-  refuse(cast.hadamard.size > 0 && cast.tile != BlockShape{} && (cast.tile.rows == 0 || cast.tile.cols == 0),
-         "hadamard.size", "tile.shape", "a Hadamard transform needs tiles of a fixed size, or tensor");
   refuse(cast.scope == Scope::row && cast.tile.rows != 1, "second.scope", "tile.shape",
          "a factor of rows needs tiles of one row");
   refuse(cast.rounding == Rounding::te_e2m1 && cast.format != Format{2, 1, 1, Specials::finite}, "element.rounding",

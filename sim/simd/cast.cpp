@@ -55,9 +55,20 @@ struct Cast {
   }
 
   void operator()(std::span<const float> x, std::size_t tile, const float* scale,
-                  std::uint8_t* codes) const {
+                  std::uint8_t* codes, bool tame = false) const {
     const Kernels& k = plan.vectorised ? kernels : simd::scalar_kernels();
-    if (!x.empty()) k.cast(plan, x.data(), x.size(), tile, scale, codes, stream);
+    if (!x.empty()) k.cast(plan, x.data(), x.size(), tile, scale, codes, stream, tame);
+  }
+
+  /// Whether no x * scale of any tile rounds beyond the largest value; x has no NaN.
+  bool fits(std::span<const float> amax, std::span<const float> scale) const {
+    // Rounding is monotone, so |x| <= amax gives |x * scale| <= amax * scale. Half a unit in the
+    // last place above the largest value is still rounded to it; the tie is left out.
+    const std::uint32_t limit = plan.max_bits + (1u << (plan.shift - 1));
+    std::uint32_t largest = 0;
+    for (std::size_t t = 0; t < amax.size(); ++t)
+      largest = std::max(largest, float_bits(amax[t] * scale[t]) & magnitude_bits);
+    return largest < limit;
   }
 
   ~Cast() {
@@ -140,10 +151,11 @@ void quantize_tiles(const Format& f, const CastRule& rule, std::span<const float
   for (std::size_t t = 0; t < tiles; t += group) {
     const std::size_t count = std::min(group, tiles - t), begin = t * width;
     const std::span<const float> part = x.subspan(begin, std::min(count * width, x.size() - begin));
-    cast.kernels.amax(part.data(), part.size(), width, amax_rule, amax.data());
+    const bool any_nan = cast.kernels.amax(part.data(), part.size(), width, amax_rule, amax.data());
     scales({amax.data(), count}, scale.subspan(t, count), scale_inv.subspan(t, count));
-    cast(part, width, scale.data() + t, codes.data() + begin);
-    cast.fill_nan_tiles(width, scale.subspan(t, count), codes.subspan(begin, part.size()));
+    const bool tame = !any_nan && cast.fits({amax.data(), count}, scale.subspan(t, count));
+    cast(part, width, scale.data() + t, codes.data() + begin, tame);
+    if (!tame) cast.fill_nan_tiles(width, scale.subspan(t, count), codes.subspan(begin, part.size()));
   }
 }
 

@@ -237,6 +237,7 @@ ErrorSums ErrorSumsTarget(const CastLimits& limits, const CastRow& row) {
 struct Moments {
   LaneSum absolute, power1, power2, power3, power4;
   std::uint64_t finite = 0, nonzero = 0, nans = 0;
+  VF smallest = hn::Set(F(), bits_float(inf_bits));
 
   HWY_INLINE Moments() {}  // an implicit one would not be compiled for the target
   HWY_INLINE void add16(const float* x) {
@@ -248,7 +249,9 @@ struct Moments {
       const VF v = hn::IfThenElseZero(is_finite, loaded);
       finite += hn::CountTrue(f, is_finite);
       nans += hn::CountTrue(f, hn::IsNaN(loaded));  // Ne() of NaNs differs between targets
-      nonzero += hn::CountTrue(f, hn::Ne(v, hn::Zero(f)));
+      const auto is_something = hn::Ne(v, hn::Zero(f));
+      nonzero += hn::CountTrue(f, is_something);
+      smallest = hn::Min(smallest, hn::IfThenElse(is_something, hn::Abs(v), infinity));
       const Pair wide = widen(v);
       add(2 * k, wide.low);
       add(2 * k + 1, wide.high);
@@ -288,6 +291,7 @@ MomentSums MomentSumsTarget(const float* x, std::size_t n) {
   sums.zeros = sums.finite - m.nonzero;
   sums.nans = m.nans;
   sums.infs = n - sums.finite - sums.nans;
+  sums.smallest = float_bits(hn::GetLane(hn::MinOfLanes(F(), m.smallest)));
   return sums;
 }
 

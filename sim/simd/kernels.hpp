@@ -11,13 +11,14 @@ namespace fp8scope::simd {
 
 /// Functions of one instruction set; n elements in tiles of `tile`, of which the last may be short.
 struct Kernels {
-  /// codes[i] = code of x[i] * scale[i / tile]. With `stream`, `codes` is 64-byte aligned.
+  /// codes[i] = code of x[i] * scale[i / tile]. With `stream`, `codes` is 64-byte aligned. `tame`
+  /// promises that no product is NaN or rounds beyond the largest value: neither is looked for.
   void (*cast)(const CastPlan&, const float* x, std::size_t n, std::size_t tile,
-               const float* scale, std::uint8_t* codes, bool stream);
+               const float* scale, std::uint8_t* codes, bool stream, bool tame);
   /// Makes streamed codes visible to other threads; a drain of the store buffers, so once a call.
   void (*flush)();
-  /// amax[t] = largest |x| of tile t.
-  void (*amax)(const float* x, std::size_t n, std::size_t tile, AmaxRule rule, float* amax);
+  /// amax[t] = largest |x| of tile t. Returns whether any x is NaN.
+  bool (*amax)(const float* x, std::size_t n, std::size_t tile, AmaxRule rule, float* amax);
   /// out[i] = table[codes[i]].
   void (*decode)(const float* table, const std::uint8_t* codes, std::size_t n, float* out);
   /// codes[i] = low byte of x[i]: the memory traffic of a cast and nothing else.

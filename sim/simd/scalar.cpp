@@ -7,7 +7,7 @@ namespace fp8scope::simd {
 namespace {
 
 void cast(const CastPlan& plan, const float* x, std::size_t n, std::size_t tile, const float* scale,
-          std::uint8_t* codes, bool) {
+          std::uint8_t* codes, bool, bool) {
   for (std::size_t begin = 0, t = 0; begin < n; begin += tile, ++t)
     for (std::size_t i = begin; i < std::min(n, begin + tile); ++i)
       codes[i] = static_cast<std::uint8_t>(encode(plan.format, x[i] * scale[t], plan.rule));
@@ -15,14 +15,18 @@ void cast(const CastPlan& plan, const float* x, std::size_t n, std::size_t tile,
 
 void flush() {}
 
-void amax(const float* x, std::size_t n, std::size_t tile, AmaxRule rule, float* amax) {
+bool amax(const float* x, std::size_t n, std::size_t tile, AmaxRule rule, float* amax) {
+  bool any_nan = false;
   for (std::size_t begin = 0, t = 0; begin < n; begin += tile, ++t) {
     std::uint32_t largest = 0;
-    for (std::size_t i = begin; i < std::min(n, begin + tile); ++i)
+    for (std::size_t i = begin; i < std::min(n, begin + tile); ++i) {
+      any_nan |= is_nan(x[i]);
       if (rule == AmaxRule::propagate_nan || !is_nan(x[i]))
         largest = std::max(largest, float_bits(x[i]) & magnitude_bits);
+    }
     amax[t] = bits_float(largest > inf_bits ? 0x7fc00000u : largest);
   }
+  return any_nan;
 }
 
 void decode(const float* table, const std::uint8_t* codes, std::size_t n, float* out) {

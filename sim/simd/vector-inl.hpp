@@ -53,8 +53,9 @@ struct Packer {
 };
 
 /// Codes of one vector of floats, as CastPlan describes. `kMantissa` is the number of stored bits
-/// where it is known, for shifts by a constant, or -1; `kPlain` is CastPlan::plain.
-template <int kMantissa, bool kPlain>
+/// where it is known, for shifts by a constant, or -1; `kWork` is what has to be looked for.
+enum class Work { all, plain, tame };  // plain: CastPlan::plain; tame: plain, no NaN, none too large
+template <int kMantissa, Work kWork>
 struct Encoder {
   UVec max, min_normal, to_magic, sign_bit, nan, negative_nan, overflow_above, overflow;
   int shift, sign_shift;
@@ -71,14 +72,16 @@ struct Encoder {
   HWY_INLINE UVec operator()(FVec value) const {
     const UVec x = hn::BitCast(U(), value);
     const UVec magnitude = hn::And(x, hn::Set(U(), 0x7fffffffu));
-    const UVec bounded = hn::Min(magnitude, max);  // as integers: also infinity and NaN
+    const UVec bounded =
+        kWork == Work::tame ? magnitude : hn::Min(magnitude, max);  // as integers: also inf and NaN
     const UVec exponent = hn::And(hn::Max(bounded, min_normal), hn::Set(U(), 0x7f800000u));
     const UVec magic = hn::Add(exponent, to_magic);
     const UVec t =
         hn::BitCast(U(), hn::Add(hn::BitCast(F(), bounded), hn::BitCast(F(), magic)));
     const UVec sum = hn::Add(t, shifted(magic));
     const UVec code = hn::And(sum, hn::Set(U(), 0xffu));
-    return kPlain ? finish_plain(code, x, magnitude) : finish(code, x, magnitude);
+    if constexpr (kWork == Work::tame) return hn::OrAnd(code, sign_place(x), sign_bit);
+    return kWork == Work::plain ? finish_plain(code, x, magnitude) : finish(code, x, magnitude);
   }
 
  private:
@@ -146,34 +149,41 @@ HWY_INLINE void encode_tile(const E& encoder, const Packer& pack, float scale, c
   if (i < n) encode_tail(encoder, pack, s, x + i, n - i, codes + i);
 }
 
-template <int kMantissa, bool kPlain, bool kStream>
+template <int kMantissa, Work kWork, bool kStream>
 void cast_as(const CastPlan& plan, const float* x, std::size_t n, std::size_t tile,
              const float* scale, std::uint8_t* codes) {
-  const Encoder<kMantissa, kPlain> encoder(plan);
+  const Encoder<kMantissa, kWork> encoder(plan);
   const Packer pack;
   for (std::size_t i = 0, t = 0; i < n; i += tile, ++t)
-    encode_tile<Encoder<kMantissa, kPlain>, kStream>(encoder, pack, scale[t], x + i,
+    encode_tile<Encoder<kMantissa, kWork>, kStream>(encoder, pack, scale[t], x + i,
                                                      n - i < tile ? n - i : tile, codes + i);
 }
 
-template <int kMantissa, bool kPlain>
+template <int kMantissa, Work kWork>
 void cast_to(const CastPlan& plan, const float* x, std::size_t n, std::size_t tile,
              const float* scale, std::uint8_t* codes, bool stream) {
   // A tile that is not a multiple of the vector would leave the next one unaligned.
   if (stream && (tile % 64 == 0 || tile >= n))
-    cast_as<kMantissa, kPlain, true>(plan, x, n, tile, scale, codes);
+    cast_as<kMantissa, kWork, true>(plan, x, n, tile, scale, codes);
   else
-    cast_as<kMantissa, kPlain, false>(plan, x, n, tile, scale, codes);
+    cast_as<kMantissa, kWork, false>(plan, x, n, tile, scale, codes);
+}
+
+template <Work kWork>
+void cast_plain(const CastPlan& plan, const float* x, std::size_t n, std::size_t tile,
+                const float* scale, std::uint8_t* codes, bool stream) {
+  if (plan.shift == 20 && plan.sign_shift == 24)
+    return cast_to<3, kWork>(plan, x, n, tile, scale, codes, stream);
+  if (plan.shift == 21 && plan.sign_shift == 24)
+    return cast_to<2, kWork>(plan, x, n, tile, scale, codes, stream);
+  cast_to<-1, kWork>(plan, x, n, tile, scale, codes, stream);
 }
 
 void cast(const CastPlan& plan, const float* x, std::size_t n, std::size_t tile,
-          const float* scale, std::uint8_t* codes, bool stream) {
-  if (!plan.plain) return cast_to<-1, false>(plan, x, n, tile, scale, codes, stream);
-  if (plan.shift == 20 && plan.sign_shift == 24)
-    return cast_to<3, true>(plan, x, n, tile, scale, codes, stream);
-  if (plan.shift == 21 && plan.sign_shift == 24)
-    return cast_to<2, true>(plan, x, n, tile, scale, codes, stream);
-  cast_to<-1, true>(plan, x, n, tile, scale, codes, stream);
+          const float* scale, std::uint8_t* codes, bool stream, bool tame) {
+  if (!plan.plain) return cast_to<-1, Work::all>(plan, x, n, tile, scale, codes, stream);
+  if (tame) return cast_plain<Work::tame>(plan, x, n, tile, scale, codes, stream);
+  cast_plain<Work::plain>(plan, x, n, tile, scale, codes, stream);
 }
 
 /// Magnitude patterns of one vector; NaNs as 0 where they are ignored.
@@ -203,15 +213,19 @@ HWY_INLINE std::uint32_t amax_bits(const float* x, std::size_t n) {
   return hn::GetLane(hn::MaxOfLanes(U(), hn::Max(hn::Max(a, b), hn::Max(c, d))));
 }
 
-void amax(const float* x, std::size_t n, std::size_t tile, AmaxRule rule, float* amax) {
+bool amax(const float* x, std::size_t n, std::size_t tile, AmaxRule rule, float* amax) {
+  bool any_nan = false;
   for (std::size_t i = 0, t = 0; i < n; i += tile, ++t) {
     const std::size_t count = n - i < tile ? n - i : tile;
     std::uint32_t bits = amax_bits<AmaxRule::propagate_nan>(x + i, count);
-    if (bits > 0x7f800000u)  // NaNs are rare: only a tile that holds one is read again without them
+    if (bits > 0x7f800000u) {  // NaNs are rare: only a tile that holds one is read again without them
+      any_nan = true;
       bits = rule == AmaxRule::propagate_nan ? 0x7fc00000u
                                              : amax_bits<AmaxRule::ignore_nan>(x + i, count);
+    }
     std::memcpy(amax + t, &bits, sizeof bits);
   }
+  return any_nan;
 }
 
 /// Values by loads from the table: a gather costs as much per lane.

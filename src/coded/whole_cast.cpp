@@ -1,13 +1,20 @@
 #include "src/coded/whole_cast.hpp"
 
+#include <fmt/format.h>
+
 #include "sim/operand.hpp"
 #include "sim/quantize.hpp"
+#include "sim/recipes/codec.hpp"
+#include "src/errors.hpp"
 
 namespace fp8scope {
 
 WholeCast whole_cast(const TensorCast& cast, std::int64_t rows, std::int64_t cols, std::span<const float> x,
                      float whole_amax) {
   const Plan& plan = cast.plan;
+  if (plan.codec != Codec::none)
+    throw UsageError(fmt::format("the elements of {} are no floating-point format: there are no codes and scales to compare",
+                                 codec_row(plan.codec).name));
   WholeCast out{plan, BlockGrid(rows, cols, cast.block), {}, {}, {}, {}};
   if (cast.given) {
     out.scales.assign(out.grid.blocks(), cast.scales);

@@ -63,10 +63,10 @@ class Fields {
     if (!value->is_boolean()) fail(fmt::format("'{}' is {}; wanted true or false", key, value->dump()));
     return value->get<bool>();
   }
-  std::size_t choice(const char* key, std::initializer_list<std::string_view> choices) {
-    const std::string word = text(key, std::string(*choices.begin()));
+  std::size_t choice(const char* key, const std::vector<std::string_view>& choices) {
+    const std::string word = text(key, std::string(choices[0]));
     const auto found = std::ranges::find(choices, std::string_view(word));
-    if (found == choices.end()) fail(unknown_name(fmt::format("value of '{}':", key), word, std::vector<std::string_view>(choices)));
+    if (found == choices.end()) fail(unknown_name(fmt::format("value of '{}':", key), word, choices));
     return static_cast<std::size_t>(found - choices.begin());
   }
   float real(const json& value, const char* key) const {
@@ -104,16 +104,30 @@ class Fields {
 EventSettings read_settings(const json& object, const std::string& where) {
   Fields f(object, where, "settings");
   EventSettings s;
-  s.amax_history_len = f.integer("amax_history_len", 1024, 1, 1 << 20);
+  std::vector<std::string_view> updates;
+  for (const NamedUpdate& row : event_updates) updates.push_back(row.name);
+  const NamedUpdate& how = event_updates[f.choice("update", updates)];
+  s.rule.kind = how.kind;
+  s.amax_history_len = f.integer("amax_history_len", how.amax_history_len, 1, 1 << 20);
   s.rule.most_recent = f.choice("amax_compute_algo", {"max", "most_recent"}) == 1;
   s.rule.margin = static_cast<int>(f.integer("margin", 0, 0, 100));
-  s.rule.fused = f.choice("update", {"fused", "unfused"}) == 0;
   s.rule.roll_on_zero = f.choice("zero_step", {"skip", "roll"}) == 1;
+  if (const json* mu = f.take("mu")) s.rule.mu = f.real(*mu, "mu");
   s.hybrid = f.choice("format", {"hybrid", "e4m3"}) == 0;
   s.ranks = static_cast<int>(f.integer("ranks", 1, 1, 4096));
-  s.reduce_amax = f.flag("reduce_amax", true);
+  s.reduce_amax = f.flag("reduce_amax", how.reduce_amax);
   s.stash_on_recompute = f.choice("recompute", {"stash", "live"}) == 0;
   s.shared_scale_inv = f.choice("scale_inv", {"with_codes", "shared"}) == 1;
+  const auto only = [&](bool set, const char* key, std::initializer_list<HistoryKind> kinds) {
+    if (set && std::ranges::find(kinds, s.rule.kind) == kinds.end())
+      f.fail(fmt::format("'{}' is none of update = {}", key, how.name));
+  };
+  using K = HistoryKind;
+  only(s.rule.most_recent, "amax_compute_algo", {K::te_fused, K::te_unfused, K::te_jax});
+  only(s.rule.margin != 0, "margin", {K::te_fused, K::te_unfused, K::te_jax, K::msamp});
+  only(s.rule.roll_on_zero, "zero_step", {K::te_fused});
+  only(s.rule.mu != 1.0f, "mu", {K::msamp});
+  if (!is_finite(s.rule.mu) || !(s.rule.mu > 0.0f)) f.fail("'mu' is no positive number");
   f.finish();
   return s;
 }
@@ -134,6 +148,9 @@ EventTensor read_tensor(const json& object, const std::string& where, const Even
     f.fail(error.what());
   }
   t.group = f.ranks("group", settings.ranks);
+  t.amax_history_len = f.integer("amax_history_len", 0, 1, 1 << 20);
+  t.sync = f.flag("sync", false);
+  if (t.sync && settings.rule.kind != HistoryKind::msamp) f.fail("'sync' is of MS-AMP: settings lack update = msamp");
   f.finish();
   return t;
 }
@@ -146,6 +163,7 @@ DelayedState read_state(const json& object, const std::string& where, const Even
   if (!history.is_array()) f.fail("'history' is no list");
   for (const json& amax : history) state.history.push_back(f.real(amax, "history"));
   resize_history(state, static_cast<std::size_t>(settings.amax_history_len));
+  state.counted = f.integer("counted", 0, 0, std::int64_t{1} << 40);
   f.finish();
   return state;
 }
@@ -181,7 +199,8 @@ Event read_event(const json& object, const std::string& where, std::int64_t line
       e.rank = static_cast<int>(f.integer("rank", -1, 0, log.settings.ranks - 1));
       break;
     case EventKind::forward_end:
-    case EventKind::backward_end: e.rank = static_cast<int>(f.integer("rank", -1, 0, log.settings.ranks - 1)); break;
+    case EventKind::backward_end:
+    case EventKind::optimizer_step: e.rank = static_cast<int>(f.integer("rank", -1, 0, log.settings.ranks - 1)); break;
     case EventKind::microbatch: e.first = f.flag("first", true); break;
     case EventKind::recompute:
     case EventKind::skipped_module: e.module = f.required_text("module"); break;

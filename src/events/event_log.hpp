@@ -16,6 +16,7 @@ enum class EventKind : std::uint8_t {
   use,              ///< a product reads the codes there are: tensor, [rank]
   forward_end,      ///< the outermost autocast region ends: forward tensors update, [rank]
   backward_end,     ///< the backward pass ends: gradients update, [rank]
+  optimizer_step,   ///< the optimizer steps, or torchao's sync is called: torchao and MS-AMP update, [rank]
   microbatch,       ///< first = true|false: with false, cached weight codes are reused
   recompute,        ///< activation recomputation of a module begins: module
   recompute_end,
@@ -35,6 +36,7 @@ inline constexpr NamedEvent event_kinds[] = {
     {"use", EventKind::use},
     {"forward_end", EventKind::forward_end},
     {"backward_end", EventKind::backward_end},
+    {"optimizer_step", EventKind::optimizer_step},
     {"microbatch", EventKind::microbatch},
     {"recompute", EventKind::recompute},
     {"recompute_end", EventKind::recompute_end},
@@ -67,7 +69,25 @@ struct EventTensor {
   std::string name, module;
   Role role = Role::activation;
   Format format = e4m3;
-  std::vector<int> group;  ///< ranks that must share one amax; empty: all of the log
+  std::vector<int> group = {};        ///< ranks that must share one amax; empty: all of the log
+  std::int64_t amax_history_len = 0;  ///< 0: that of the settings
+  bool sync = false;                  ///< MS-AMP: the amax is reduced over the group inside the cast (weight gradients)
+};
+
+/// Whose delayed scaling a log drives: one row for each kind that events know.
+struct NamedUpdate {
+  std::string_view name;
+  HistoryKind kind;
+  std::int64_t amax_history_len;  ///< unless the log says otherwise
+  bool reduce_amax;
+  std::string_view summary;
+};
+inline constexpr NamedUpdate event_updates[] = {
+    {"fused", HistoryKind::te_fused, 1024, true, "Transformer Engine's kernel: forward_end and backward_end update"},
+    {"unfused", HistoryKind::te_unfused, 1024, true, "its update in Python, at the same events"},
+    {"jax", HistoryKind::te_jax, 1024, true, "its JAX variant: every cast updates, no event does"},
+    {"torchao", HistoryKind::torchao, 16, true, "torchao before February 2025: optimizer_step stands for its sync"},
+    {"msamp", HistoryKind::msamp, 16, false, "MS-AMP, FP8-LM: in time until the window is full; optimizer_step updates all but weights"},
 };
 
 /// How the run that is logged behaves.

@@ -13,7 +13,7 @@ namespace fp8scope {
 /// Something that should not happen. To add one, add a row of `findings` and find it in the machine.
 enum class FindingKind : std::uint8_t {
   cold_start, stale_history, clipped, wasted_range, frozen, never_moves, never_updated, update_missing,
-  recomputed_twice, recompute_other_scale, rolled_unseen, decoded_other_factor, wrong_group, ranks_disagree,
+  recomputed_twice, recompute_other_scale, rolled_unseen, decoded_other_factor, wrong_group, ranks_disagree, bad_scale,
 };
 
 struct NamedFinding {
@@ -36,6 +36,7 @@ inline constexpr NamedFinding findings[] = {
     {"decoded_other_factor", FindingKind::decoded_other_factor, "codes were decoded with a factor they were not made with"},
     {"wrong_group", FindingKind::wrong_group, "the amax was reduced over other ranks than those that share the tensor"},
     {"ranks_disagree", FindingKind::ranks_disagree, "ranks that share the tensor hold different scales"},
+    {"bad_scale", FindingKind::bad_scale, "cast with a scale that is 0, infinite or NaN: its codes are zeros, MAX or NaN"},
 };
 
 struct Finding {
@@ -64,8 +65,7 @@ struct CastSeen {
 struct TensorSeen {
   DelayedState state;
   float codes_scale = 0.0f;      ///< scale that the present codes were made with; 0: no codes
-  DelayedState stash;            ///< at the first forward of this step
-  float stash_scale = 0.0f;
+  float stash_scale = 0.0f;      ///< of the first forward pass of this step; 0: none
   std::int64_t casts = 0, updates = 0, moves = 0, rolls = 0, recomputes = 0;
   std::int64_t frozen = 0, frozen_longest = 0;
   std::int64_t steps_without_update = 0;
@@ -77,7 +77,8 @@ struct TensorSeen {
   double ratio_low = 0.0, ratio_high = 0.0;
 };
 
-/// Delayed scaling as Transformer Engine drives it, event by event.
+/// Delayed scaling as a library drives it (EventSettings::rule.kind), event by event: what updates a state is said in
+/// event_updates.
 class EventMachine {
  public:
   explicit EventMachine(const EventLog& log);
@@ -96,7 +97,11 @@ class EventMachine {
   std::size_t index(const std::string& tensor) const;
   void cast(std::size_t tensor, int rank, float amax, std::int64_t line);
   void use(std::size_t tensor, int rank, std::int64_t line);
-  void update_all(bool gradients, int rank, std::int64_t line);
+  DelayedRule rule(std::size_t tensor) const;
+  float amax_of_cast(std::size_t tensor, int rank, float amax) const;
+  void judge_cast(std::size_t tensor, int rank, float amax, float scale, bool in_time, std::int64_t line);
+  bool updates_at(EventKind event, std::size_t tensor) const;
+  void update_all(EventKind event, int rank, std::int64_t line);
   void update_one(std::size_t tensor, int rank, std::int64_t line);
   void reduce(const Event& event);
   void compare_ranks(std::size_t tensor, std::int64_t line);
@@ -112,6 +117,7 @@ class EventMachine {
   std::vector<CastSeen> casts_;
   std::vector<Finding> findings_;
   std::map<std::string, std::vector<TensorSeen>> saved_;
+  std::vector<std::vector<float>> joint_;  ///< [tensors, ranks][casts] amaxes of the log, where casts reduce them
   std::string recomputing_;       ///< module
   bool first_microbatch_ = true;
   std::vector<std::string> skipped_;

@@ -122,7 +122,7 @@ void write_one_npy(const Trace& trace, const std::string& output, const std::vec
                                    trace.tensors()[items[0].tensor].name(),
                                    trace.tensors()[item.tensor].name()));
   const TensorInfo& info = trace.tensors()[items[0].tensor];
-  OutputFile file(output);
+  OutputFile file(output, npy_kind);
   file.write(npy_header(NpyType::f4, {std::ssize(items), info.rows, info.cols}));
   std::vector<float> values;
   for (const Item& item : items)

@@ -11,8 +11,8 @@
 #include "sim/names.hpp"
 #include "src/errors.hpp"
 #include "src/options.hpp"
+#include "src/random_values.hpp"
 #include "src/sweep/crc32c.hpp"
-#include "src/sweep/random_values.hpp"
 
 namespace fp8scope {
 namespace {

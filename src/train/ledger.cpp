@@ -14,17 +14,16 @@ struct Item {
 };
 
 /// Bytes of the copies of a weight that the products read: BF16, or codes and scales of both directions.
-double operand_bytes(const LinearShape& shape, const Precision& p) {
+double operand_bytes(const LinearShape& shape, const std::string& operands) {
   const double n = static_cast<double>(shape.in * shape.out);
-  if (p.fprop.operands == "fp32") return 0.0;  // the master weights serve
-  if (p.fprop.operands == "bf16") return 2.0 * n;
-  const OperandCast forward(p.fprop.operands, Role::weight);
+  if (operands == "fp32") return 0.0;  // the master weights serve
+  if (operands == "bf16") return 2.0 * n;
   const auto scales = [&](std::int64_t rows, std::int64_t k) {
-    const Plan plan = make_recipe(p.fprop.operands, {Role::weight, bf16})->plan();
+    const Plan plan = make_recipe(operands, {Role::weight, bf16})->plan();
     const double each = plan.storage == ScaleStorage::e8m0 ? 1.0 : 4.0;
     return each * static_cast<double>(BlockGrid(rows, k, plan.block).blocks());
   };
-  const Plan plan = make_recipe(p.fprop.operands, {Role::weight, bf16})->plan();
+  const Plan plan = make_recipe(operands, {Role::weight, bf16})->plan();
   const double codes = n * plan.format.bits() / 8.0;
   const bool symmetric = plan.block.rows == plan.block.cols;  // one copy serves fprop and dgrad
   return symmetric ? codes + scales(shape.out, shape.in)
@@ -37,15 +36,17 @@ std::vector<Item> items(Transformer& model, std::int64_t rows) {
   const auto width = [](const std::string& format) { return format == "bf16" ? 2.0 : 4.0; };
   std::vector<Item> all;
   all.push_back({"master weights", "master", p.master, {width(p.master) * n, 4.0 * n}});
-  double operands = 0.0, bf16_operands = 0.0, linear = 0.0;
+  Bytes operands, of_experts;
+  double linear = 0.0;
   for (Linear* l : model.linears()) {
     const double size = static_cast<double>(l->shape().in * l->shape().out);
     linear += size;
     if (l->shape().name == "head" || l->shape().name.ends_with(".gate")) continue;
-    operands += operand_bytes(l->shape(), p);
-    bf16_operands += 2.0 * size;
+    const bool expert = l->shape().name.find(".e") != std::string::npos;
+    (expert ? of_experts : operands).add(operand_bytes(l->shape(), l->operands()), 2.0 * size);
   }
-  all.push_back({"weights as operands", "gemms", p.fprop.operands, {operands, bf16_operands}});
+  all.push_back({"weights as operands", "gemms", p.fprop.operands, operands});
+  if (model.config().experts > 0) all.push_back({"weights of experts as operands", "experts", p.experts, of_experts});
   all.push_back({"gradients", "gradients", p.gradients, {width(p.gradients) * linear + 4.0 * (n - linear), 4.0 * n}});
   all.push_back({"moments", "moments", p.moments, {Optimizer::moment_bytes(p.moments, n), 8.0 * n}});
   std::map<std::string, Bytes> kept;

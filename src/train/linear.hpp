@@ -8,6 +8,7 @@
 #include "src/train/operand.hpp"
 #include "src/train/parameters.hpp"
 #include "src/train/product.hpp"
+#include "src/train/routes.hpp"
 
 namespace fp8scope::train {
 
@@ -16,6 +17,7 @@ struct Pass {
   const Executor& execute;
   bool training = true;         ///< recipes remember, activations are kept
   Observer* observer = nullptr; ///< sees the operands of linear layers
+  Routes* routes = nullptr;     ///< where tokens go to, written or obeyed
 };
 
 /// What a linear layer is made of.
@@ -36,6 +38,8 @@ class Linear {
   Linear(LinearShape shape, const Precision& precision, const std::string& cache);
 
   const LinearShape& shape() const { return shape_; }
+  /// Of fprop: "fp32", "bf16" or a recipe.
+  const std::string& operands() const { return fprop_.operands; }
 
   /// y [rows, out], written; remembers x for backward_weight().
   void forward(const Pass& pass, const Parameters& parameters, const Matrix& x, Matrix& y);

@@ -12,10 +12,36 @@ namespace {
 std::size_t at(std::int64_t n) { return static_cast<std::size_t>(n); }
 constexpr float bias_speed = 1e-3f;
 
+/// The precision of the experts where their products have operands of their own.
+Precision experts_precision(const Precision& precision) {
+  Precision own = precision;
+  if (precision.experts == "gemms") return own;
+  const bool low = precision.experts != "fp32" && precision.experts != "bf16";
+  for (GemmPrecision* gemm : {&own.fprop, &own.dgrad, &own.wgrad}) {
+    gemm->operands = precision.experts;
+    if (!low) *gemm = {precision.experts, "fma_fp32", "auto"};
+  }
+  return own;
+}
+
 }  // namespace
 
+double rerouted(const Routes& a, const Routes& b, std::int64_t top_k, const std::string& layer) {
+  std::size_t moved = 0, all = 0;
+  for (const auto& [name, own] : a.experts) {
+    if (!layer.empty() && name != layer) continue;
+    const std::vector<std::int32_t>& other = b.experts.at(name);
+    for (std::size_t i = 0; i < own.size(); ++i) {
+      const auto token = other.begin() + static_cast<std::ptrdiff_t>(i / at(top_k) * at(top_k));
+      if (std::find(token, token + top_k, own[i]) == token + top_k) ++moved;
+    }
+    all += own.size();
+  }
+  return all > 0 ? static_cast<double>(moved) / static_cast<double>(all) : 0.0;
+}
+
 Moe::Moe(const std::string& name, const ModelConfig& config, const Precision& precision, Parameters& parameters)
-    : config_(config),
+    : name_(name), config_(config),
       gate_({name + ".gate", config.hidden, config.experts,
              parameters.add(name + ".gate.w", "gate", config.experts, config.hidden,
                             static_cast<float>(1.0 / stable_sqrt(static_cast<double>(config.hidden))))},
@@ -25,18 +51,24 @@ Moe::Moe(const std::string& name, const ModelConfig& config, const Precision& pr
       bias_(at(config.experts)), load_(at(config.experts)), chosen_(at(config.experts)), results_(at(config.experts)) {
   for (std::int64_t e = 0; e < config.experts; ++e)
     experts_.push_back(std::make_unique<SwiGlu>(name + ".e" + std::to_string(e), config.hidden, config.ffn,
-                                                config.layers, precision, parameters));
+                                                config.layers, experts_precision(precision), parameters));
 }
 
-void Moe::choose() {
+void Moe::choose(const Pass& pass) {
   const std::size_t k = at(config_.top_k), experts = at(config_.experts);
   weights_.resize(scores_.rows, config_.top_k);
   for (auto& list : chosen_) list.clear();
+  std::vector<std::int32_t>* log = pass.routes ? &pass.routes->experts[name_] : nullptr;
+  std::size_t* read = pass.routes && pass.routes->held ? &pass.routes->read[name_] : nullptr;
   std::vector<std::size_t> order(experts);
   for (std::int64_t t = 0; t < scores_.rows; ++t) {
     const float* score = scores_.row(t);
     std::iota(order.begin(), order.end(), std::size_t{0});
-    std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) { return score[a] + bias_[a] > score[b] + bias_[b]; });
+    if (read)
+      for (std::size_t i = 0; i < k; ++i) order[i] = at(log->at((*read)++));
+    else
+      std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) { return score[a] + bias_[a] > score[b] + bias_[b]; });
+    if (log && !read) log->insert(log->end(), order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k));
     float sum = 0.0f;
     for (std::size_t i = 0; i < k; ++i) sum += score[order[i]];
     for (std::size_t i = 0; i < k; ++i) {
@@ -61,7 +93,7 @@ void Moe::forward(const Pass& pass, const Parameters& parameters, const Matrix& 
     float largest, sum;
     math.softmax(scores_.row(t), at(config_.experts), 1.0f, &largest, &sum);
   }
-  choose();
+  choose(pass);
   y.resize(x.rows, config_.hidden);
   y.zero();
   for (std::size_t e = 0; e < experts_.size(); ++e) {

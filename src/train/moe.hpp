@@ -9,7 +9,7 @@ namespace fp8scope::train {
 /// against the load of each expert after every step (DeepSeek-V3's balancing without a loss).
 ///
 /// Experts and tokens are spread over ranks in equal parts; a token whose expert lives elsewhere is
-/// sent there and back, in the forward and in the backward pass.
+/// sent there and back, in the forward and in the backward pass. Routes of a pass may fix the choice.
 class Moe final : public FeedForward {
  public:
   Moe(const std::string& name, const ModelConfig& config, const Precision& precision, Parameters& parameters);
@@ -27,9 +27,10 @@ class Moe final : public FeedForward {
     std::int64_t token;
     std::size_t place;  ///< among the top_k of the token
   };
-  void choose();
+  void choose(const Pass& pass);
   std::int64_t leaving(std::size_t expert) const;
 
+  std::string name_;
   ModelConfig config_;
   Linear gate_;
   std::vector<std::unique_ptr<SwiGlu>> experts_;

@@ -9,7 +9,7 @@
 #include "sim/code_table.hpp"
 #include "sim/operand.hpp"
 #include "sim/quantize.hpp"
-#include "sim/recipes/codec.hpp"
+#include "sim/simd/codec.hpp"
 #include "sim/simd/cast.hpp"
 #include "sim/simd/row_math.hpp"
 #include "sim/tensor_cast.hpp"

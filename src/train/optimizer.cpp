@@ -4,7 +4,7 @@
 #include <cmath>
 #include <span>
 
-#include "sim/recipes/codec.hpp"
+#include "sim/simd/codec.hpp"
 #include "sim/simd/row_math.hpp"
 #include "src/train/stable_math.hpp"
 

@@ -1,5 +1,7 @@
 #include "src/train/parameters.hpp"
 
+#include <algorithm>
+
 #include "sim/names.hpp"
 #include "sim/philox.hpp"
 
@@ -37,6 +39,15 @@ void Parameters::initialise(std::uint64_t seed, double perturbation) {
       const double factor = perturbation == 0.0 ? 1.0 : 1.0 + perturbation * normal(2 * seed + 1, t.offset + i);
       values[t.offset + i] = static_cast<float>(drawn * factor);
     }
+}
+
+std::string nearest_not_finite(const Parameters& parameters) {
+  std::string name;
+  for (const ParameterTensor& t : parameters.tensors) {
+    const auto first = parameters.gradients.begin() + static_cast<std::ptrdiff_t>(t.offset);
+    if (!std::all_of(first, first + static_cast<std::ptrdiff_t>(t.size()), [](float x) { return is_finite(x); })) name = t.name;
+  }
+  return name;
 }
 
 }  // namespace fp8scope::train

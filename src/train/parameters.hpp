@@ -32,4 +32,8 @@ struct Parameters {
   void initialise(std::uint64_t seed, double perturbation);
 };
 
+/// Name of the tensor nearest to the loss with a gradient that is NaN or infinite, so the first that the backward pass
+/// came to; "" if there is none.
+std::string nearest_not_finite(const Parameters& parameters);
+
 }  // namespace fp8scope::train

@@ -52,6 +52,8 @@ constexpr Switch table[] = {
     {"swiglu_cache", "keep|recompute|fp8", "output kept; or recomputed from the inputs; or from inputs kept in FP8",
      [](Precision& p) { return Fields{&p.swiglu_cache}; }},
     {"cache_scales", "pow2|fp32", "scales of these caches", [](Precision& p) { return Fields{&p.cache_scales}; }},
+    {"experts", "gemms|fp32|bf16|RECIPE", "operands of the products of experts; gemms: as the other linear layers",
+     [](Precision& p) { return Fields{&p.experts}; }},
     {"dispatch", "fp32|bf16|fp8", "tokens on their way to experts; fp8: E4M3 1x128, power-of-two scales",
      [](Precision& p) { return Fields{&p.dispatch}; }},
     {"combine", "fp32|bf16|fp8", "results on their way back", [](Precision& p) { return Fields{&p.combine}; }},

@@ -27,6 +27,7 @@ struct Precision {
   std::string attention_cache = "linear_cache"; ///< input of the linear after attention: also "e5m6"
   std::string swiglu_cache = "keep";            ///< "keep", "recompute", "fp8"
   std::string cache_scales = "pow2";            ///< of these caches: "pow2", "fp32"
+  std::string experts = "gemms";     ///< operands of all three products of experts: "gemms" as the others, or their own
   std::string dispatch = "bf16";     ///< tokens to experts: "fp32", "bf16", "fp8"
   std::string combine = "bf16";      ///< their results: "fp32", "bf16", "fp8"
   std::string allreduce = "fp32";    ///< gradients between data-parallel ranks: "fp32", "bf16", "fp8"

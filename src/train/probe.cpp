@@ -45,6 +45,10 @@ constexpr Variant table[] = {
     {"dsv3_blackwell", "accumulator, promoted every 128", "dsv3", "accumulator=blackwell_tcgen05"},
     {"te_current_hopper", "accumulator, never promoted", "te_current", "accumulator=hopper_wgmma promote=none"},
     {"te_current_hopper_128", "accumulator, promoted every 128", "te_current", "accumulator=hopper_wgmma promote=128"},
+    {"hopper_fprop", "accumulator of a product, never promoted", "te_current", "fprop_accumulator=hopper_wgmma promote=none"},
+    {"hopper_dgrad", "accumulator of a product, never promoted", "te_current", "dgrad_accumulator=hopper_wgmma promote=none"},
+    {"hopper_wgrad", "accumulator of a product, never promoted", "te_current", "wgrad_accumulator=hopper_wgmma promote=none"},
+    {"activations_fp32", "what layers hand on", "bf16", "activations=fp32"},
     {"linear_cache_pow2", "kept inputs", "te_block", "linear_cache=fp8", "te_block"},
     {"linear_cache_fp32", "kept inputs", "dsv3", "linear_cache=fp8 cache_scales=fp32", "dsv3"},
     {"attention_cache_e5m6", "kept inputs", "bf16", "attention_cache=e5m6", "bf16"},
@@ -56,7 +60,12 @@ constexpr Variant table[] = {
     {"embedding_fp8", "kept high", "bf16", "embedding=dsv3:amax_floor=1e-30", "bf16"},
     {"head_fp8", "kept high", "bf16", "head=dsv3:amax_floor=1e-30", "bf16"},
     {"attention_fp8", "kept high", "bf16", "attention=dsv3:amax_floor=1e-30", "bf16"},
-    {"gate_fp8", "kept high", "bf16", "gate=dsv3:amax_floor=1e-30", "bf16", true},
+    {"gate_bf16", "router", "bf16", "gate=bf16", "bf16", true},
+    {"gate_fp8", "router", "bf16", "gate=dsv3:amax_floor=1e-30", "bf16", true},
+    {"experts_fp8", "experts", "bf16", "experts=dsv3:amax_floor=1e-30", "bf16", true},
+    {"all_but_experts_fp8", "experts", "dsv3", "experts=bf16", "bf16", true},
+    {"dispatch_bf16", "exchange", "fp32", "dispatch=bf16", "fp32", true},  // of BF16 activations neither changes a bit
+    {"combine_bf16", "exchange", "fp32", "combine=bf16", "fp32", true},
     {"dispatch_fp8", "exchange", "bf16", "dispatch=fp8", "bf16", true},
     {"combine_fp8", "exchange", "bf16", "combine=fp8", "bf16", true},
     {"master_bf16", "optimizer", "bf16", "master=bf16", "bf16"},
@@ -73,6 +82,7 @@ constexpr Variant table[] = {
 struct Outcome {
   std::vector<float> gradient, update;  ///< of every parameter
   double loss = 0.0, memory = 0.0, traffic = 0.0;
+  Routes routes;  ///< of the tokens of the batch
 };
 
 class Probe {
@@ -88,11 +98,20 @@ class Probe {
   const Outcome& outcome(std::string_view name) {
     const auto known = outcomes_.find(std::string(name));
     if (known != outcomes_.end()) return known->second;
-    return outcomes_[std::string(name)] = measure(by_name(table, name, "variant"));
+    return outcomes_[std::string(name)] = measure(by_name(table, name, "variant"), nullptr);
+  }
+  /// The same where every token goes to the experts that binary32 chooses.
+  const Outcome& held(std::string_view name) {
+    const Routes& routes = outcome("fp32").routes;
+    if (routes.experts.empty()) return outcome(name);
+    const std::string key = std::string(name) + ", held";
+    const auto known = outcomes_.find(key);
+    if (known != outcomes_.end()) return known->second;
+    return outcomes_[key] = measure(by_name(table, name, "variant"), &routes);
   }
 
  private:
-  Outcome measure(const Variant& variant) {
+  Outcome measure(const Variant& variant, const Routes* held) {
     RunConfig run = run_;
     run.precision = mode_precision(variant.mode);
     for (std::string_view rest = variant.settings; !rest.empty();) {
@@ -111,10 +130,12 @@ class Probe {
     fill_memories(trainer);
 
     Outcome out;
-    replicas.gradients(execute_, batch(steps_));
+    if (held) out.routes = *held, out.routes.held = true;
+    const double sent_before = sent(replicas);
+    replicas.gradients(execute_, batch(steps_), nullptr, run.shape.experts > 0 ? &out.routes : nullptr);
     out.gradient = parameters.gradients;
+    out.traffic = sent(replicas) - sent_before;
     out.memory = memory_bytes(replicas.first(), run.spread.sequences * run.shape.context).own;
-    for (const auto& [name, count] : replicas.traffic().counts) out.traffic += count.bytes;
     double sum = 0.0;
     for (std::int64_t b = 0; b < run_.validation_batches; ++b)
       sum += replicas.loss(execute_, corpus_.validation(b, run_.spread.all()));
@@ -129,6 +150,11 @@ class Probe {
 
   Batch batch(std::int64_t step) const { return corpus_.training(run_.seed, step, run_.spread.all()); }
 
+  static double sent(Replicas& replicas) {
+    double bytes = 0.0;
+    for (const auto& [name, count] : replicas.traffic().counts) bytes += count.bytes;
+    return bytes;
+  }
   /// Recipes that scale by earlier steps see the batches of the steps before, at these weights.
   void fill_memories(Trainer& trainer) {
     for (std::int64_t back = history_; back > 0 && remembers(trainer); --back)
@@ -156,14 +182,52 @@ struct Comparison {
   double error, cosine;
 };
 
+/// Parameters that a row is about.
+struct Selection {
+  std::string scope, name, layer;              ///< layer: whose tokens' routes it shows; "": all
+  std::vector<const ParameterTensor*> tensors;
+};
+
+/// The part of its layer that a tensor belongs to.
+std::string part_of(const std::string& tensor) {
+  const std::string rest = tensor.substr(4);  // "L02."
+  if (rest.starts_with("norm")) return "norms";
+  if (rest.starts_with("qkv") || rest.starts_with("o.")) return "attention";
+  if (rest == "gate.w") return "gate";
+  return rest.starts_with("e") ? "experts" : "feed-forward";
+}
+
+/// All parameters, each layer, each part of a layer, each tensor.
+std::vector<Selection> selections(const std::vector<ParameterTensor>& tensors) {
+  std::vector<Selection> layers, parts, single;
+  Selection all{"model", "all", "", {}};
+  const auto add = [](std::vector<Selection>& list, const std::string& scope, const std::string& name,
+                      const std::string& layer, const ParameterTensor& t) {
+    const auto same = std::ranges::find(list, name, &Selection::name);
+    if (same != list.end()) same->tensors.push_back(&t);
+    else list.push_back({scope, name, layer, {&t}});
+  };
+  for (const ParameterTensor& t : tensors) {
+    all.tensors.push_back(&t);
+    const bool inside = t.name.size() > 4 && t.name[0] == 'L' && t.name[3] == '.';
+    const std::string layer = inside ? t.name.substr(0, 3) : "";
+    if (inside) add(layers, "layer", layer, layer, t), add(parts, "part", layer + "." + part_of(t.name), layer, t);
+    add(single, "tensor", t.name, layer, t);
+  }
+  std::vector<Selection> out{all};
+  for (const auto* list : {&layers, &parts, &single}) out.insert(out.end(), list->begin(), list->end());
+  return out;
+}
+
 /// |x - y| / |size| and the cosine between x and y.
 Comparison compare(const std::vector<float>& x, const std::vector<float>& y, const std::vector<float>& size,
-                   std::size_t first, std::size_t count) {
+                   const Selection& selection) {
   double xx = 0.0, yy = 0.0, xy = 0.0, difference = 0.0, norm = 0.0;
-  for (std::size_t i = first; i < first + count; ++i) {
-    const double a = x[i], b = y[i], s = size[i];
-    xx += a * a, yy += b * b, xy += a * b, difference += (a - b) * (a - b), norm += s * s;
-  }
+  for (const ParameterTensor* t : selection.tensors)
+    for (std::size_t i = t->offset; i < t->offset + t->size(); ++i) {
+      const double a = x[i], b = y[i], s = size[i];
+      xx += a * a, yy += b * b, xy += a * b, difference += (a - b) * (a - b), norm += s * s;
+    }
   return {std::sqrt(difference / norm), xy / std::sqrt(xx * yy)};
 }
 
@@ -173,7 +237,7 @@ struct Rows {
   std::vector<std::string>& variant = out.add<std::string>("variant", "1", "what is changed");
   std::vector<std::string>& cause = out.add<std::string>("cause", "1", "kind of change");
   std::vector<std::string>& against = out.add<std::string>("against", "1", "variant that it is compared with");
-  std::vector<std::string>& tensor = out.add<std::string>("tensor", "1", "parameter tensor, or all");
+  std::vector<std::string>& tensor = out.add<std::string>("tensor", "1", "parameter tensor, part of a layer, layer, or all");
   std::vector<double>& error =
       out.add<double>("gradient_error", "%", "norm of the difference of the gradients over that of the binary32 one");
   std::vector<double>& cosine = out.add<double>("cosine", "1", "between the two gradients");
@@ -181,6 +245,11 @@ struct Rows {
   std::vector<double>& shift = out.add<double>("loss_shift", "%", "relative difference of the held-out loss");
   std::vector<double>& memory = out.add<double>("memory", "byte", "held by a rank in a training step");
   std::vector<double>& traffic = out.add<double>("traffic", "byte", "sent by all ranks in a training step");
+  std::vector<std::string>& scope = out.add<std::string>("scope", "1", "what the row is about: model, layer, part or tensor");
+  std::vector<double>& rerouted =
+      out.add<double>("rerouted", "%", "choices of experts, of the layer or of all, that the other variant has not made");
+  std::vector<double>& held = out.add<double>("gradient_error_held", "%",
+                                              "gradient_error where both send every token where binary32 sends it");
 };
 
 }  // namespace
@@ -212,34 +281,38 @@ Table run_probe(const RunConfig& run, const Corpus& corpus, const Executor& exec
     for (const std::string& name : names) {
       const Variant& variant = by_name(table, name, "variant");
       const Outcome &exact = probe.outcome("fp32"), &other = probe.outcome(variant.against), &own = probe.outcome(name);
-      const auto add = [&](const std::string& tensor, std::size_t first, std::size_t count) {
-        const Comparison gradient = compare(own.gradient, other.gradient, exact.gradient, first, count);
-        const Comparison update = compare(own.update, other.update, exact.update, first, count);
+      const Outcome &held = probe.held(name), &other_held = probe.held(variant.against);
+      for (const Selection& s : selections(probe.tensors())) {
+        const Comparison gradient = compare(own.gradient, other.gradient, exact.gradient, s);
+        const Comparison update = compare(own.update, other.update, exact.update, s);
         rows.step.push_back(probe.steps()), rows.variant.push_back(name);
-        rows.cause.emplace_back(variant.cause), rows.against.emplace_back(variant.against), rows.tensor.push_back(tensor);
+        rows.cause.emplace_back(variant.cause), rows.against.emplace_back(variant.against), rows.tensor.push_back(s.name);
         rows.error.push_back(100.0 * gradient.error), rows.cosine.push_back(gradient.cosine);
         rows.update.push_back(100.0 * update.error);
         rows.shift.push_back(100.0 * (own.loss - other.loss) / other.loss);
         rows.memory.push_back(own.memory), rows.traffic.push_back(own.traffic);
-      };
-      add("all", 0, exact.gradient.size());
-      for (const ParameterTensor& t : probe.tensors()) add(t.name, t.offset, t.size());
+        rows.scope.push_back(s.scope);
+        rows.rerouted.push_back(100.0 * rerouted(own.routes, other.routes, run.shape.top_k, s.layer));
+        rows.held.push_back(100.0 * compare(held.gradient, other_held.gradient, exact.gradient, s).error);
+      }
     }
   }
   rows.out.signal = "gradient_error";
   return std::move(rows.out);
 }
 
-Table probe_summary(const Table& probe) {
+Table probe_summary(const Table& probe, const std::string& scope) {
   Table out("probe", "");
-  const auto& tensor = std::get<std::vector<std::string>>(probe.column("tensor").values);
+  const auto& scopes = std::get<std::vector<std::string>>(probe.column("scope").values);
+  const bool routed = std::ranges::any_of(std::get<std::vector<double>>(probe.column("rerouted").values), [](double r) { return r > 0.0; });
   for (const Column& column : probe.columns) {
-    if (column.name == "tensor" || column.name == "cause") continue;
+    const bool of_routes = column.name == "rerouted" || column.name == "gradient_error_held";
+    if (column.name == "cause" || column.name == "scope" || (column.name == "tensor" && scope == "model") || (of_routes && !routed)) continue;
     std::visit(
         [&]<class T>(const std::vector<T>& values) {
           auto& kept = out.add<T>(column.name, column.unit, "");
           for (std::size_t i = 0; i < values.size(); ++i)
-            if (tensor[i] == "all") kept.push_back(values[i]);
+            if (scopes[i] == scope) kept.push_back(values[i]);
         },
         column.values);
   }

@@ -16,14 +16,17 @@ struct ProbeOptions {
 Table probe_variants();
 
 /// Gradients, loss and update of every variant against another one (mostly binary32) at the weights of a
-/// checkpoint and on one batch. Deterministic. One row for all parameters together and one for each
-/// tensor.
+/// checkpoint and on one batch. Deterministic. One row for all parameters together, one for each layer, one for each
+/// part of a layer (attention, norms, feed-forward or gate and experts), one for each tensor.
+///
+/// Of a model with experts every variant runs twice: with its own choice of experts, and with tokens sent where binary32
+/// sends them. What the second loses is rounding; the rest of the first is tokens that went to another expert.
 ///
 /// run  the shape, the spread and the optimizer; its precision is not looked at
 /// Throws DataError if a checkpoint is not of the shape, UnknownName.
 Table run_probe(const RunConfig& run, const Corpus& corpus, const Executor& execute, const ProbeOptions& options);
 
-/// The rows for all parameters together.
-Table probe_summary(const Table& probe);
+/// The rows of one scope: "model", "layer", "part" or "tensor".
+Table probe_summary(const Table& probe, const std::string& scope = "model");
 
 }  // namespace fp8scope::train

@@ -34,7 +34,7 @@ Replicas::Replicas(const ModelConfig& model, const Precision& precision, const S
   bounds_.push_back(first().parameters.values.size());
 }
 
-double Replicas::gradients(const Executor& execute, const Batch& batch, Observer* observer) {
+double Replicas::gradients(const Executor& execute, const Batch& batch, Observer* observer, Routes* routes) {
   const std::int64_t context = first().config().context;
   double loss = 0.0;
   for (std::int64_t r = 0; r < spread_.ranks; ++r) {
@@ -45,7 +45,7 @@ double Replicas::gradients(const Executor& execute, const Batch& batch, Observer
     for (std::int64_t m = 0; m < spread_.micro_batches; ++m) {
       const std::int64_t number = r * spread_.micro_batches + m;
       const Batch part = part_of(batch, number * spread_.sequences, spread_.sequences, context);
-      const Pass pass{execute, true, number == 0 ? observer : nullptr};
+      const Pass pass{execute, true, number == 0 ? observer : nullptr, routes};
       loss += model.forward(pass, part);
       model.backward(pass, part);
     }

@@ -24,7 +24,7 @@ class Replicas {
   std::vector<std::unique_ptr<Transformer>>& models() { return models_; }
 
   /// Mean loss of the batch; its mean gradient is left in first().parameters.gradients.
-  double gradients(const Executor& execute, const Batch& batch, Observer* observer = nullptr);
+  double gradients(const Executor& execute, const Batch& batch, Observer* observer = nullptr, Routes* routes = nullptr);
   /// Mean loss without training.
   double loss(const Executor& execute, const Batch& batch);
 
