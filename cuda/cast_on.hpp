@@ -25,6 +25,7 @@ class CastOn {
     scales_ = Memory<Scales>(blocks);
     amax_ = Memory<std::uint32_t>(blocks);
     top_ = Memory<TensorTop>(1);
+    if (cast.given) given_ = Memory<Scales>(std::span<const Scales>(&cast.scales, 1));
     inverse_ = Memory<float>(stored_scales());
     inverse_.fill_zero();
     if (cast.storage != ScaleStorage::e8m0 && cast.storage != ScaleStorage::e4m3) return;
@@ -46,12 +47,12 @@ class CastOn {
   void run_scales() { run_blocks(nullptr); }
 
   void run_delayed(DelayedOn<Machine>& state) {
-    allocate_codes();
-    std::uint8_t* codes = fast_codes(plan_, cast_.apply) ? codes8_.get() : nullptr;
-    if (codes && plan_.stochastic) tensor_loop<Stochastic>(codes, state.device_scales(), top_.get());
-    else tensor_loop<Nearest>(codes, state.device_scales(), top_.get());
-    if (!fast_codes(plan_, cast_.apply)) run_elements();
-    machine_.template run<HistoryLoop>({}, most_threads, state.update(top_.get(), cast_.amax_rule));
+    cast_delayed(state);
+    machine_.template run<HistoryLoop>({}, most_threads, state.learn(top_.get(), cast_.amax_rule));
+  }
+  void run_recorded(DelayedOn<Machine>& state) {
+    cast_delayed(state);
+    machine_.template run<RecordLoop>({}, warp, {top_.get(), cast_.amax_rule, state.device_history()});
   }
 
   Quantized result() const {
@@ -70,6 +71,15 @@ class CastOn {
  private:
   template <class T>
   using Memory = typename Machine::template Memory<T>;
+
+  /// With the scale there is, and the amax on the way.
+  void cast_delayed(const DelayedOn<Machine>& state) {
+    allocate_codes();
+    std::uint8_t* codes = fast_codes(plan_, cast_.apply) ? codes8_.get() : nullptr;
+    if (codes && plan_.stochastic) tensor_loop<Stochastic>(codes, state.device_scales(), top_.get());
+    else tensor_loop<Nearest>(codes, state.device_scales(), top_.get());
+    if (!fast_codes(plan_, cast_.apply)) run_elements();
+  }
 
   std::int64_t scale_stride() const { return (grid_.down() + 3) / 4 * 4; }
   std::size_t stored_scales() const {
@@ -158,10 +168,7 @@ class CastOn {
   template <class Mode>
   void run_tensor(std::uint8_t* codes) {
     top_.fill_zero();
-    if (cast_.given) {
-      given_ = Memory<Scales>(std::span<const Scales>(&cast_.scales, 1));
-      return tensor_loop<Mode>(codes, given_.get(), nullptr);
-    }
+    if (cast_.given) return tensor_loop<Mode>(codes, given_.get(), nullptr);
     machine_.template run<AmaxLoop<In>>(tensor_grid(), most_threads, {x_, grid_.size(), top_.get()});
     tensor_loop<Mode>(codes, nullptr, nullptr);
   }

@@ -88,7 +88,7 @@ struct DelayedRule {
   std::int64_t length = 1024;   ///< of the history
   bool most_recent = false;     ///< the newest amax instead of the largest
   float max = 448.0f;           ///< fl(MAX * 2^-margin)
-  bool roll_on_zero = false;    ///< a zero amax is remembered too
+  bool roll_on_zero = false;    ///< a zero amax is remembered too: TE's kernel for one tensor (non-bulk), and all before PR 825
   float big = float_max;        ///< what an infinite quotient becomes
 };
 
@@ -97,8 +97,11 @@ class DelayedScale {
  public:
   virtual ~DelayedScale() = default;
   virtual Scales scales() const = 0;
-  /// [length] 0, then the newest length - 1 amaxes, oldest first.
+  /// [length] what was recorded since the last update, then the newest length - 1 amaxes, oldest first.
   virtual std::vector<float> history() const = 0;
+  /// The end of a pass: what casts recorded joins the history and makes the next scale; update() of
+  /// sim/delayed_state.hpp, fused.
+  virtual void update() = 0;
 };
 
 /// A row-major [rows, cols] tensor in the memory of a device.
@@ -112,11 +115,15 @@ class DeviceTensor {
   /// One step of delayed scaling: casts with the scale there is, then `state` learns this amax.
   /// Of `cast`, format, rule, amax_rule, seed and first count.
   virtual Quantized quantize_delayed(const BlockCast& cast, DelayedScale& state) = 0;
+  /// A cast within a pass: with the scale there is; `state` records the amax, and update() is to come.
+  virtual Quantized quantize_recorded(const BlockCast& cast, DelayedScale& state) = 0;
   virtual TensorMoments moments() = 0;
   /// whole_amax  pattern of the tensor's amax for one scale for all, where it is known from elsewhere
   virtual CastErrors measure(const BlockCast& cast, float bulk) = 0;
   /// Median seconds of the kernels of quantize() alone, over `rounds` runs. 0 where there is no clock.
   virtual double seconds(const BlockCast& cast, int rounds) = 0;
+  /// The same of quantize_delayed(), whose steps `state` learns.
+  virtual double seconds_delayed(const BlockCast& cast, DelayedScale& state, int rounds) = 0;
 };
 
 /// What Engine::conversions() found.

@@ -33,7 +33,7 @@ class EngineOn final : public Engine {
   std::unique_ptr<DelayedScale> delayed(const DelayedRule& rule) override {
     require(rule.length > 0, "a history of amaxes needs a length");
     machine_.enter();
-    return std::make_unique<DelayedOn<Machine>>(rule);
+    return std::make_unique<DelayedOn<Machine>>(machine_, rule);
   }
   std::vector<float> dequantize(const Format& f, const BlockGrid& grid, const std::vector<std::uint8_t>& codes,
                                 const std::vector<float>& inverse) override {

@@ -19,7 +19,7 @@ struct DeviceUnit {
 /// mma.sync (any) with FP8, FP16, BF16 and TF32. Throws DeviceError.
 std::vector<DeviceUnit> matrix_units(int device = 0);
 
-/// One comparison of the conversion instructions with the emulator (P12).
+/// One comparison of an instruction with the emulator, value by value (P12, FP64).
 struct ConvertCheck {
   std::string name;
   std::uint64_t values = 0, differ = 0;
@@ -28,6 +28,10 @@ struct ConvertCheck {
 
 /// cvt.rn.satfinite of every half and of every `stride`th float, to E4M3 and E5M2. Throws DeviceError.
 std::vector<ConvertCheck> check_conversions(std::uint32_t stride, int device = 0);
+
+/// Words of the FP64 matrix instruction, three in a chain, against dot_fp64(): the row fma_fp64 of the models' table, whose
+/// words are too wide for a MatrixUnit. Throws DeviceError.
+std::vector<ConvertCheck> check_fp64_unit(int device = 0);
 
 /// "nvcc 13.0.88": what compiled the kernels.
 std::string toolkit_version();

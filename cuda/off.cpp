@@ -34,6 +34,7 @@ double multiply_adds_per_second(int, int) { none(); }
 
 std::vector<DeviceUnit> matrix_units(int) { none(); }
 std::vector<ConvertCheck> check_conversions(std::uint32_t, int) { none(); }
+std::vector<ConvertCheck> check_fp64_unit(int) { none(); }
 std::string toolkit_version() { return "none"; }
 
 std::string cublaslt_refusal() { return why_none(); }

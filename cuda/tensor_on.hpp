@@ -33,6 +33,14 @@ class TensorOn final : public DeviceTensor {
     work.run_delayed(dynamic_cast<DelayedOn<Machine>&>(state));
     return work.result();
   }
+  Quantized quantize_recorded(const BlockCast& cast, DelayedScale& state) override {
+    BlockCast whole = cast;
+    whole.block = {};
+    machine_.enter();
+    CastOn<Machine, In> work(machine_, x_.get(), rows_, cols_, whole);
+    work.run_recorded(dynamic_cast<DelayedOn<Machine>&>(state));
+    return work.result();
+  }
   TensorMoments moments() override {
     machine_.enter();
     return moments_on<Machine, In>(machine_, x_.get(), rows_, cols_);
@@ -47,6 +55,14 @@ class TensorOn final : public DeviceTensor {
     machine_.enter();
     CastOn<Machine, In> work(machine_, x_.get(), rows_, cols_, cast);
     return machine_.seconds(rounds, [&] { work.run(); });
+  }
+  double seconds_delayed(const BlockCast& cast, DelayedScale& state, int rounds) override {
+    BlockCast whole = cast;
+    whole.block = {};
+    machine_.enter();
+    CastOn<Machine, In> work(machine_, x_.get(), rows_, cols_, whole);
+    auto& delayed = dynamic_cast<DelayedOn<Machine>&>(state);
+    return machine_.seconds(rounds, [&] { work.run_delayed(delayed); });
   }
 
  private:

@@ -35,7 +35,8 @@ struct DelayedState {
 /// How a state is updated.
 struct DelayedRule {
   HistoryKind kind = HistoryKind::te_fused;  ///< any but none and predicted
-  bool roll_on_zero = false; ///< te_fused: also roll where nothing was recorded (before PR 825, version 1.6)
+  bool roll_on_zero = false; ///< te_fused: also roll where nothing was recorded (TE's kernel for one tensor, non-bulk; all
+                             ///< before PR 825, version 1.6)
   bool most_recent = false;  ///< Transformer Engine: the newest amax, not the largest
   float max = 448.0f;        ///< MAX of the element format
   int margin = 0;

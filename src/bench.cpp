@@ -18,6 +18,7 @@ constexpr BenchSuite table[] = {
      bench_recipes},
     {"gemm", "matrix products of every kind of unit, against Eigen's SGEMM", "GMAC/s", bench_gemm},
     {"gpu_gemm", "emulated products on the GPU, and Hopper's own against cuBLASLt", "GMAC/s", bench_gpu_gemm},
+    {"gpu_quantize", "casts of BF16 tensors on the GPU, against a copy inside its memory; bytes read and written", "GB/s", bench_gpu_quantize},
     {"train", "training steps of the 0.9 M model, every thread a run of its own; BF16 against Eigen's products, the rest against BF16",
      "ktok/s", bench_train},
 };

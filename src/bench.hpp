@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cuda/engine.hpp"
 #include "src/command.hpp"
 
 namespace fp8scope {
@@ -53,7 +54,12 @@ std::vector<BenchResult> bench_replay(const BenchOptions&);
 std::vector<BenchResult> bench_recipes(const BenchOptions&);
 std::vector<BenchResult> bench_gemm(const BenchOptions&);
 std::vector<BenchResult> bench_gpu_gemm(const BenchOptions&);
+std::vector<BenchResult> bench_gpu_quantize(const BenchOptions&);
 std::vector<BenchResult> bench_train(const BenchOptions&);
+
+/// Every cast of bench_gpu_quantize() on one size of tensor. Rates count the bytes that a kernel must read and write; the ceiling is
+/// a copy inside the device's memory. 0 where the engine has no clock.
+std::vector<BenchResult> bench_quantizers(cuda::Engine& engine, std::int64_t tensor_rows, std::int64_t cols, int rounds);
 
 /// A function that takes part in a bench: processes elements [begin, end) of its data. Several
 /// threads call it at once, on parts that begin at multiples of 4096.

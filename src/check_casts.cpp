@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "sim/delayed_state.hpp"
 #include "sim/recipe.hpp"
 #include "sim/recipe_delayed.hpp"
 #include "src/device_pass.hpp"
@@ -108,6 +109,33 @@ void check_delayed(cuda::Engine& engine, const CheckTensor& t, const std::string
   take(count.result());
 }
 
+/// Passes of two casts each, of TE's bulk kernel and of that for one tensor, which rolls on zero.
+void check_recorded(cuda::Engine& engine, const CheckTensor& t, const TakeCheck& take) {
+  CheckTensor zeros = t, half = t;
+  for (std::size_t i = 0; i < t.x.size(); ++i) {
+    zeros.x[i] = 0.0f, zeros.stored[i] = 0;
+    if (i % 3 == 0) half.x[i] = 0.0f, half.stored[i] = 0;
+  }
+  const CheckTensor* casts[] = {&half, &t, &half, &half, &zeros, &zeros, &zeros, &half};
+  for (const bool single : {false, true})
+    for (const bool most_recent : {false, true}) {
+      const DelayedRule rule{HistoryKind::te_fused, single, most_recent, e4m3.max_value(), 1};
+      DelayedState want{1.0f, std::vector<float>(3)};
+      const auto state = engine.delayed({std::ssize(want.history), most_recent, rule.max * pow2(-rule.margin), single, float_max});
+      WordCount count("tensor, recorded", describe(t, fmt::format("{} kernel, {}", single ? "non-bulk" : "bulk", most_recent ? "most_recent" : "max")));
+      for (std::size_t i = 0; i < std::size(casts); ++i) {
+        BlockCast cast;
+        cast.given = true, cast.scales = {want.scale, 1.0f / want.scale};
+        record_amax(want, amax(cast.amax_rule, casts[i]->x));
+        compare(count, emulate(*casts[i], cast), uploaded(engine, *casts[i])->quantize_recorded(cast, *state));
+        if (i % 2 == 1) update(want, rule), state->update();
+        count.compare("history", want.history, state->history());
+        count.compare("next scale", std::vector<float>{want.scale}, std::vector<float>{state->scales().scale});
+      }
+      take(count.result());
+    }
+}
+
 Format input_of(const CheckTensor& t) {
   return t.element == cuda::Element::bf16 ? bf16 : t.element == cuda::Element::fp16 ? fp16 : TensorKind{}.input;
 }
@@ -204,6 +232,7 @@ void check_recipes(cuda::Engine& engine, std::span<const CheckTensor> tensors, c
     const auto tensor = uploaded(engine, t);
     for (const NamedRecipe& recipe : recipes()) check_recipe(engine, *tensor, t, std::string(recipe.name), take);
     for (const char* spec : variants) check_recipe(engine, *tensor, t, spec, take);
+    check_recorded(engine, t, take);
   }
 }
 

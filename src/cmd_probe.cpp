@@ -95,6 +95,11 @@ int check_layouts(std::vector<cuda::DeviceUnit>& units) {
   return static_cast<int>(all_wrong == 0 ? Exit::ok : Exit::differs);
 }
 
+void print_checks(const char* probe, const std::vector<cuda::ConvertCheck>& checks) {
+  for (const cuda::ConvertCheck& c : checks)
+    fmt::print("{} {}: {} of {} values differ{}\n", probe, c.name, c.differ, c.values, c.first.empty() ? "" : ", first " + c.first);
+}
+
 }  // namespace
 
 int run_probe(const Args& args) {
@@ -135,9 +140,10 @@ int run_probe(const Args& args) {
     const GoldenRecord r = record_unit(file->root(), *u.unit, u.model, words);
     sum.stored += r.stored, sum.digested += r.digested, sum.unequal += r.unequal;
   }
-  if (!options.has("emulate"))
-    for (const cuda::ConvertCheck& c : cuda::check_conversions(1))
-      fmt::print("P12 {}: {} of {} values differ{}\n", c.name, c.differ, c.values, c.first.empty() ? "" : ", first " + c.first);
+  if (!options.has("emulate")) {
+    print_checks("P12", cuda::check_conversions(1));
+    print_checks("FP64", cuda::check_fp64_unit());
+  }
   fmt::print("{} instruction(s) on {}: {} of the table, {} not, {} with wrong layouts\n", units.size(), origin.gpu_name,
              units.size() - unknown - wrong, unknown, wrong);
   if (file) {

@@ -29,28 +29,27 @@ std::size_t ulp_bin(std::int64_t ulps) {
   return static_cast<std::size_t>(std::ranges::lower_bound(ends, ulps) - std::begin(ends));
 }
 
-Verdict compare(const Dump& dump, const DumpModel& model, bool nan_bits) {
-  const auto got = recompute(dump, model);
+/// Words that differ, the first of them printed.  place(i): where word i is
+Verdict compare_words(const RecordedWords& dump, const std::vector<std::uint32_t>& got, bool nan_bits, const auto& place) {
   const int digits = dump.output == "f32" ? 8 : 4;
   Verdict verdict;
-  for (std::size_t row = 0; row < dump.rows; ++row) {
-    if (same_word(dump, dump.d[row], got[row], nan_bits)) continue;
-    if (verdict.differ++ < shown)
-      fmt::print("  row {:6}: c {:0{}x}, recorded {:0{}x}, computed {:0{}x}\n", row, dump.c[row], digits,
-                 dump.d[row], digits, got[row], digits);
-    ++verdict.ulps[ulp_bin(ulps_between(dump, dump.d[row], got[row]))];
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    if (same_word(dump, dump.d[i], got[i], nan_bits)) continue;
+    if (verdict.differ++ < shown) {
+      const std::string c = dump.c.empty() ? "" : fmt::format("c {:0{}x}, ", dump.c[i], digits);
+      fmt::print("  {}: {}recorded {:0{}x}, computed {:0{}x}\n", place(i), c, dump.d[i], digits, got[i], digits);
+    }
+    ++verdict.ulps[ulp_bin(ulps_between(dump, dump.d[i], got[i]))];
   }
+  if (verdict.differ > shown) fmt::print("  ... and {} more\n", verdict.differ - shown);
   return verdict;
 }
 
 /// recipes  that might have cast the operands
 void explain(const Dump& dump, const Verdict& verdict, std::span<const std::string> recipes, bool nan_bits) {
-  if (verdict.differ > shown) fmt::print("  ... and {} more\n", verdict.differ - shown);
-  fmt::print("  ulps apart:");
-  for (std::size_t bin = 0; bin < verdict.ulps.size(); ++bin)
-    if (verdict.ulps[bin] > 0) fmt::print("  {}: {}", ulp_bins[bin], verdict.ulps[bin]);
+  print_ulps(verdict);
   const auto fits = models_that_fit(dump, recipes, nan_bits);
-  fmt::print("\n  no mismatches with:");
+  fmt::print("  no mismatches with:");
   for (const DumpModel& fit : fits) fmt::print(" {};", fit.text());
   fmt::print("{}\n", fits.empty() ? " no model of the table, promotion, order or recipe" : "");
 }
@@ -169,7 +168,7 @@ int validate_dumps(const Options& options) {
     fmt::print("{}: {} x {} products, {} into {}, {}\n", dump.name, dump.rows, dump.k,
                given.a_format == given.b_format ? given.a_format : given.a_format + " by " + given.b_format, dump.output,
                model.text());
-    const Verdict verdict = compare(given, model, nan_bits);
+    const Verdict verdict = compare_words(given, recompute(given, model), nan_bits, [](std::size_t i) { return fmt::format("row {:6}", i); });
     fmt::print("  {} of {} words differ\n", verdict.differ, dump.rows);
     if (verdict.differ > 0) explain(dump, verdict, to_try, nan_bits);
     ++groups, rows += dump.rows, differ += verdict.differ;
@@ -184,19 +183,7 @@ int validate_dumps(const Options& options) {
 }  // namespace
 
 Verdict compare_and_print(const RecordedProduct& dump, const ProductModel& model, bool nan_bits) {
-  const auto got = recompute(dump, model);
-  const int digits = dump.output == "f32" ? 8 : 4;
-  Verdict verdict;
-  for (std::size_t i = 0; i < got.size(); ++i) {
-    if (same_word(dump, dump.d[i], got[i], nan_bits)) continue;
-    if (verdict.differ++ < shown) {
-      const std::string c = dump.c.empty() ? "" : fmt::format("c {:0{}x}, ", dump.c[i], digits);
-      fmt::print("  {}: {}recorded {:0{}x}, computed {:0{}x}\n", place(dump, i), c, dump.d[i], digits, got[i], digits);
-    }
-    ++verdict.ulps[ulp_bin(ulps_between(dump, dump.d[i], got[i]))];
-  }
-  if (verdict.differ > shown) fmt::print("  ... and {} more\n", verdict.differ - shown);
-  return verdict;
+  return compare_words(dump, recompute(dump, model), nan_bits, [&](std::size_t i) { return place(dump, i); });
 }
 
 void print_ulps(const Verdict& verdict) {

@@ -11,11 +11,6 @@ namespace {
 /// Dumps say f16 and f32 where the table of formats says fp16 and parse_model() fp32.
 std::string format_word(const std::string& word) { return word == "f16" ? "fp16" : word == "f32" ? "fp32" : word; }
 
-std::vector<std::uint32_t> read_words(const h5::Group& group, const std::string& name) {
-  const auto values = group.dataset(name).values<std::uint64_t>();
-  return {values.begin(), values.end()};
-}
-
 void read_scales(const h5::Group& group, Dump& dump) {
   const h5::Dataset a = group.dataset("scale_a"), b = group.dataset("scale_b");
   std::size_t size = 0, other = 0;
@@ -41,7 +36,30 @@ void read_scales(const h5::Group& group, Dump& dump) {
 
 }  // namespace
 
-Format Dump::output_format() const { return output == "f16" ? fp16 : output == "bf16" ? bf16 : fp32; }
+Format RecordedWords::output_format() const { return output == "f16" ? fp16 : output == "bf16" ? bf16 : fp32; }
+
+std::uint32_t RecordedWords::output_word(float x) const {
+  return output == "f32" ? float_bits(x) : encode(output_format(), x, {.overflow = Overflow::special});
+}
+
+std::vector<std::uint32_t> read_words(const h5::Group& group, const std::string& name) {
+  const auto values = group.dataset(name).values<std::uint64_t>();
+  return {values.begin(), values.end()};
+}
+
+OperandWords read_recorded(const h5::Group& group, const std::string& name, RecordedWords& to) {
+  to.name = name, to.where = group.where();
+  to.a_format = format_word(group.required_text("a_fmt"));
+  to.b_format = format_word(group.required_text("b_fmt"));
+  to.output = group.required_text("d_fmt");
+  if (to.output != "f32" && to.output != "f16" && to.output != "bf16")
+    throw DataError(fmt::format("{}: d_fmt is '{}'; expected f32, f16 or bf16", to.where, to.output));
+  OperandWords words{read_words(group, "a"), read_words(group, "b")};
+  to.a = unpack_words(words.a, to.a_format), to.b = unpack_words(words.b, to.b_format);
+  to.d = read_words(group, "d");
+  to.c_used = group.integer("c_used").value_or(1) != 0;
+  return words;
+}
 
 std::vector<Operand> unpack_words(const std::vector<std::uint32_t>& words, const std::string& format) {
   const Format f = format == "fp32" ? fp32 : parse_format(format);
@@ -54,33 +72,26 @@ std::vector<Operand> unpack_words(const std::vector<std::uint32_t>& words, const
 
 Dump read_dump(const h5::Group& group, const std::string& name) {
   Dump dump;
-  dump.name = name, dump.where = group.where();
-  dump.a_format = format_word(group.required_text("a_fmt"));
-  dump.b_format = format_word(group.required_text("b_fmt"));
-  dump.output = group.required_text("d_fmt");
-  if (dump.output != "f32" && dump.output != "f16" && dump.output != "bf16")
-    throw DataError(fmt::format("{}: d_fmt is '{}'; expected f32, f16 or bf16", dump.where, dump.output));
-  dump.a_words = read_words(group, "a"), dump.b_words = read_words(group, "b");
-  dump.c = read_words(group, "c"), dump.d = read_words(group, "d");
+  OperandWords words = read_recorded(group, name, dump);
+  dump.a_words = std::move(words.a), dump.b_words = std::move(words.b);
+  dump.c = read_words(group, "c");
   dump.rows = dump.d.size();
   const std::size_t a = dump.a_words.size(), b = dump.b_words.size();
   if (dump.rows == 0 || dump.c.size() != dump.rows || a % dump.rows != 0 || a != b)
     throw DataError(fmt::format("{}: a, b, c and d do not fit: {}, {}, {} and {} elements", dump.where, a, b,
                                 dump.c.size(), dump.rows));
   dump.k = a / dump.rows;
-  dump.a = unpack_words(dump.a_words, dump.a_format), dump.b = unpack_words(dump.b_words, dump.b_format);
   if (group.has("scale_a") || group.has("scale_b")) read_scales(group, dump);
-  dump.c_used = group.integer("c_used").value_or(1) != 0;
   return dump;
 }
 
-bool same_word(const Dump& dump, std::uint32_t a, std::uint32_t b, bool nan_bits) {
+bool same_word(const RecordedWords& dump, std::uint32_t a, std::uint32_t b, bool nan_bits) {
   if (a == b) return true;
   const Format f = dump.output_format();
   return !nan_bits && is_nan(decode(f, a)) && is_nan(decode(f, b));
 }
 
-std::int64_t ulps_between(const Dump& dump, std::uint32_t a, std::uint32_t b) {
+std::int64_t ulps_between(const RecordedWords& dump, std::uint32_t a, std::uint32_t b) {
   const Format f = dump.output_format();
   if (!is_finite(decode(f, a)) || !is_finite(decode(f, b))) return -1;
   // In this order neighbouring numbers are neighbouring integers, and both zeros are 0.

@@ -16,10 +16,6 @@ namespace {
 /// The output that the table of models knows: a kernel rounds binary32 to bfloat16 itself.
 std::string unit_output(const Dump& dump) { return dump.output == "bf16" ? "f32" : dump.output; }
 
-std::uint32_t output_word(const Dump& dump, float x) {
-  return dump.output == "f32" ? float_bits(x) : encode(dump.output_format(), x, {.overflow = Overflow::special});
-}
-
 /// What recompute() needs for every row, allocated once.
 struct RowScales {
   std::vector<Operand> a, b;
@@ -36,7 +32,7 @@ std::uint32_t recompute_row(const Dump& dump, const DumpModel& m, std::size_t ro
     scales.b.push_back(unpack_scale(m.model.scale_format, dump.scale_b[row * dump.scales_per_row + s]));
   }
   const bool outside = !inside && dump.factors_per_row > 0;
-  if (m.promote == 0 && !outside) return output_word(dump, dot(m.model, {a, scales.a}, {b, scales.b}, c));
+  if (m.promote == 0 && !outside) return dump.output_word(dot(m.model, {a, scales.a}, {b, scales.b}, c));
 
   const auto factor = [&](const std::vector<float>& of, std::size_t k) {
     return of[row * dump.factors_per_row + k / dump.factor_block];
@@ -53,8 +49,8 @@ std::uint32_t recompute_row(const Dump& dump, const DumpModel& m, std::size_t ro
     total = promote(m.order, total, p, now ? factor(dump.factor_a, k) : 1.0f, now ? factor(dump.factor_b, k) : 1.0f);
   }
   if (outside && m.order == ScaleOrder::plain) total *= factor(dump.factor_a, 0) * factor(dump.factor_b, 0);
-  const std::uint32_t word = output_word(dump, total);
-  return dump.c_used ? output_word(dump, decode(dump.output_format(), word) + c) : word;
+  const std::uint32_t word = dump.output_word(total);
+  return dump.c_used ? dump.output_word(decode(dump.output_format(), word) + c) : word;
 }
 
 /// Throws where recompute_row() would read what is not there.

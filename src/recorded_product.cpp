@@ -13,14 +13,6 @@
 namespace fp8scope {
 namespace {
 
-/// Dumps say f16 where the table of formats says fp16.
-std::string format_word(const std::string& word) { return word == "f16" ? "fp16" : word; }
-
-std::vector<std::uint32_t> read_words(const h5::Group& group, const std::string& name) {
-  const auto values = group.dataset(name).values<std::uint64_t>();
-  return {values.begin(), values.end()};
-}
-
 bool is_float(const h5::Dataset& data) { return data.type() == h5::Type::f32; }
 
 /// FP32 scales, [], [1], or a matrix of one scale per block.
@@ -104,28 +96,22 @@ float scheduled_sum(const RecordedProduct& dump, const ProductModel& m, const Ro
   return sum;
 }
 
-std::uint32_t word_of(const RecordedProduct& dump, float x) {
-  return dump.output == "f32" ? float_bits(x) : encode(output_format(dump), x, {.overflow = Overflow::special});
-}
-
 std::uint32_t recompute_word(const RecordedProduct& dump, const ProductModel& m, std::size_t i, RowMemory& x) {
   const std::size_t ra = dump.shape.a_row(i), rb = dump.shape.b_row(i);
   load(x.a, dump.a, ra, dump.k), load(x.b, dump.b, rb, dump.k);
   load_scales(x.scale_a, m.model, dump.scale_a, ra, dump.scales_per_row);
   load_scales(x.scale_b, m.model, dump.scale_b, rb, dump.scales_per_row);
-  float sum = dump.c_used && !dump.c.empty() ? decode(output_format(dump), dump.c[i]) : 0.0f;
+  float sum = dump.c_used && !dump.c.empty() ? decode(dump.output_format(), dump.c[i]) : 0.0f;
   if (m.schedule.every == 0)
     sum = dot(m.model, part(x.a, x.scale_a, 0, dump.k), part(x.b, x.scale_b, 0, dump.k), sum);
   else
     sum = scheduled_sum(dump, m, x, ra, rb, sum);
   if (m.schedule.order == ScaleOrder::plain && dump.scales_a.single() && dump.scales_b.single())
     sum *= dump.scales_a.scale_inv[0] * dump.scales_b.scale_inv[0];
-  return word_of(dump, sum);
+  return dump.output_word(sum);
 }
 
 }  // namespace
-
-Format output_format(const RecordedProduct& dump) { return dump.output == "f32" ? fp32 : dump.output == "f16" ? fp16 : bf16; }
 
 bool is_product(const h5::Group& group) { return group.has("d") && group.dataset("d").shape().size() >= 2; }
 
@@ -141,15 +127,7 @@ std::string ProductModel::text() const {
 
 RecordedProduct read_product(const h5::Group& group, const std::string& name) {
   RecordedProduct dump;
-  dump.name = name, dump.where = group.where();
-  dump.a_format = format_word(group.required_text("a_fmt"));
-  dump.b_format = format_word(group.required_text("b_fmt"));
-  dump.output = group.required_text("d_fmt");
-  if (dump.output != "f32" && dump.output != "f16" && dump.output != "bf16")
-    throw DataError(fmt::format("{}: d_fmt is '{}'; expected f32, f16 or bf16", dump.where, dump.output));
-  dump.a = unpack_words(read_words(group, "a"), dump.a_format);
-  dump.b = unpack_words(read_words(group, "b"), dump.b_format);
-  dump.d = read_words(group, "d");
+  read_recorded(group, name, dump);
   const h5::Shape d = group.dataset("d").shape(), a = group.dataset("a").shape();
   dump.shape = tile_shape(d, a, group.dataset("b").shape());
   // A product of matrices may leave C out; a list of words never does.
@@ -162,7 +140,6 @@ RecordedProduct read_product(const h5::Group& group, const std::string& name) {
     throw DataError(fmt::format("{}: a, b, c and d do not fit: {}, {}, {} and {} elements", dump.where,
                                 dump.a.size(), dump.b.size(), dump.c.size(), dump.d.size()));
   read_all_scales(group, dump);
-  dump.c_used = group.integer("c_used").value_or(1) != 0;
   return dump;
 }
 
@@ -180,23 +157,6 @@ std::vector<std::uint32_t> recompute(const RecordedProduct& dump, const ProductM
       words[i] = recompute_word(dump, model, i, memory);
   });
   return words;
-}
-
-bool same_word(const RecordedProduct& dump, std::uint32_t a, std::uint32_t b, bool nan_bits) {
-  if (a == b) return true;
-  const Format f = output_format(dump);
-  return !nan_bits && is_nan(decode(f, a)) && is_nan(decode(f, b));
-}
-
-std::int64_t ulps_between(const RecordedProduct& dump, std::uint32_t a, std::uint32_t b) {
-  const Format f = output_format(dump);
-  if (!is_finite(decode(f, a)) || !is_finite(decode(f, b))) return -1;
-  // In this order neighbouring numbers are neighbouring integers, and both zeros are 0.
-  const auto place = [&](std::uint32_t word) {
-    const auto magnitude = static_cast<std::int64_t>(word & f.magnitude_mask());
-    return (word & f.sign_bit()) != 0 ? -magnitude : magnitude;
-  };
-  return std::abs(place(a) - place(b));
 }
 
 }  // namespace fp8scope

@@ -44,16 +44,9 @@ struct ProductScales {
 /// matrices: a [m, k], b [n, k], d [m, n], optionally c [m, n], and FP32 scales scale_a, scale_b of the
 /// blocks that their shapes say. Attributes a_fmt, b_fmt, c_fmt, d_fmt (f32, f16, bf16, tf32 or a
 /// format's name); words as unsigned integers.
-struct RecordedProduct {
-  std::string name, where;
-  std::string a_format, b_format, output;  ///< names of formats; output "f32", "f16" or "bf16"
+struct RecordedProduct : RecordedWords {
   TileShape shape;
-  std::size_t k = 0, scales_per_row = 0;
-  std::vector<Operand> a, b;               ///< [tiles * m, k], [tiles * n, k]
-  std::vector<std::uint32_t> scale_a, scale_b;  ///< [rows of a or b, scales_per_row] codes
-  ProductScales scales_a, scales_b;
-  std::vector<std::uint32_t> c, d;         ///< [words()] words
-  bool c_used = true;                      ///< false: the unit started from zero
+  ProductScales scales_a, scales_b;        ///< binary32, applied outside the unit
 
   std::size_t words() const { return shape.words(); }
   /// Whether a scale changes within a row of A or a column of B, or differs between them.
@@ -90,14 +83,5 @@ std::uint32_t recompute_word(const RecordedProduct& dump, const ProductModel& mo
 
 /// d as the model computes it, on all threads.  [words()] words
 std::vector<std::uint32_t> recompute(const RecordedProduct& dump, const ProductModel& model);
-
-/// Whether two result words say the same; NaNs are alike unless `nan_bits`.
-bool same_word(const RecordedProduct& dump, std::uint32_t a, std::uint32_t b, bool nan_bits);
-
-/// Units in the last place between two finite words of the output; -1 if one is not finite.
-std::int64_t ulps_between(const RecordedProduct& dump, std::uint32_t a, std::uint32_t b);
-
-/// Format of D's words.
-Format output_format(const RecordedProduct& dump);
 
 }  // namespace fp8scope

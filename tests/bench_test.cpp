@@ -20,6 +20,25 @@ TEST(Bench, EverySuiteMeasuresEveryThreadCountAndGivesPositiveFigures) {
   }
 }
 
+/// Without a GPU the same casts run by the CPU, and no rate is claimed.
+TEST(Bench, EveryCastOfTheGpuSuiteRunsAndCountsItsBytes) {
+  const auto loops = cuda::loops_on_cpu();
+  const std::vector<BenchResult> results = bench_quantizers(*loops, 256, 512, 1);
+  ASSERT_GT(results.size(), 10u);
+  for (const BenchResult& r : results) {
+    EXPECT_EQ(r.gbps, 0.0) << r.name;
+    EXPECT_EQ(r.ratio, 0.0) << r.name;
+    ASSERT_EQ(r.extras[1].name, "bytes_per_element");
+    EXPECT_GE(r.extras[1].value, 3.0) << r.name;
+    EXPECT_LE(r.extras[1].value, 5.01) << r.name;
+  }
+  EXPECT_NEAR(find_by_name(results, "1x128_256x512")->extras[1].value, 3.03125, 1e-9);
+  EXPECT_NEAR(find_by_name(results, "mxfp8_256x512")->extras[1].value, 3.03125, 1e-9);
+  EXPECT_NEAR(find_by_name(results, "128x1_both_256x512")->extras[1].value, 4.03125, 1e-9);
+  EXPECT_NEAR(find_by_name(results, "delayed_256x512")->extras[1].value, 3.0, 1e-4);
+  EXPECT_NEAR(find_by_name(results, "current_256x512")->extras[1].value, 5.0, 1e-4);
+}
+
 TEST(Bench, ARaceRunsEveryElementOncePerRoundWhateverTheThreads) {
   for (const int threads : {1, 2, 3}) {
     std::atomic<std::size_t> elements = 0;

@@ -24,7 +24,7 @@ bool has_gpu() { return fp8scope("info").out.find("gpu       none") == std::stri
 
 TEST(ProbeCommand, SkipsVisiblyWithoutAGpu) {
   if (has_gpu()) GTEST_SKIP() << "there is a GPU";
-  for (const char* how : {"probe", "probe --all -o never.h5", "probe --library", "bench gpu_gemm", "validate --kernel builtin:native_gemm"}) {
+  for (const char* how : {"probe", "probe --all -o never.h5", "probe --library", "bench gpu_gemm", "bench gpu_quantize", "validate --kernel builtin:native_gemm"}) {
     const Outcome outcome = fp8scope(how);
     EXPECT_EQ(outcome.code, 77) << how;
     EXPECT_NE(outcome.err.find("skipped"), std::string::npos) << how << ": " << outcome.err;
