@@ -52,13 +52,13 @@ TEST(Device, GemmWritesTheWordsOfTheCpu) {
     EXPECT_EQ(outcome.code, 0) << outcome.err;
     return std::pair{sha256_of_file(path), outcome.err};
   };
-  for (const char* options : {"--recipe dsv3 -a hopper_wgmma", "--recipe te_current -a ada_mma", "--recipe mxfp8 -a blackwell_mxfp8"}) {
+  for (const char* options : {"--recipe dsv3 -a hopper_wgmma", "--recipe te_current -a ada_mma", "--recipe mxfp8 -a blackwell_mxfp8", "--recipe te_current -a fp64"}) {
     const auto expected = result("cpu", options);
     for (const std::string& device : devices()) {
       const auto [words, said] = result(device, options);
       EXPECT_EQ(words, expected.first) << device << options;
       // What the kernels do not know the CPU computes, and says so.
-      EXPECT_EQ(said.find("computed by the CPU") != std::string::npos, std::string(options).find("mxfp8") != std::string::npos) << said;
+      EXPECT_EQ(said.find("computed by the CPU") != std::string::npos, std::string(options).find("fp64") != std::string::npos) << said;
     }
   }
 }
