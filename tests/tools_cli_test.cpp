@@ -208,7 +208,9 @@ TEST(CodecCommands, GemmMultipliesTheDecodedValues) {
         }
         want.push_back(half ? static_cast<float>(exact) : sum);
       }
-    if (!half) EXPECT_TRUE(same_bits(want, got));
+    if (!half) {
+      EXPECT_TRUE(same_bits(want, got));
+    }
     for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-5f * (1.0f + std::fabs(want[i])));
   }
   expect_words(fp8scope("gemm " + casts.x + " " + casts.x + " -r logfmt"), 0, {"from_a"});  // bfloat16: what the unit takes
