@@ -149,6 +149,27 @@ TEST(Simd, AmaxIgnoresOrPropagatesNansAtEveryPlace) {
   EXPECT_EQ(amax_span({}, AmaxRule::propagate_nan), 0.0f);
 }
 
+TEST(Simd, TileAmaxesAreThoseOfEachTileAlone) {
+  std::mt19937 random(9);
+  std::vector<float> x(3000);
+  for (float& v : x) v = bits_float(random());  // NaNs and infinities now and then
+  for (const std::int64_t tile : {1, 4, 8, 16, 24, 32, 64, 128, 1000})
+    for (const std::size_t n : {std::size_t{5}, std::size_t{257}, std::size_t{1024}, x.size()})
+      for (const AmaxRule rule : {AmaxRule::propagate_nan, AmaxRule::ignore_nan}) {
+        const std::span<const float> part(x.data(), n);
+        std::vector<float> expected((n + static_cast<std::size_t>(tile) - 1) / static_cast<std::size_t>(tile)), found(expected);
+        for (std::size_t t = 0; t < expected.size(); ++t) {
+          const std::size_t begin = t * static_cast<std::size_t>(tile);
+          expected[t] = amax_span(part.subspan(begin, std::min(static_cast<std::size_t>(tile), n - begin)), rule, Isa::scalar);
+        }
+        for (const Isa isa : supported_isas()) {
+          tile_amax(part, tile, rule, found, isa);
+          for (std::size_t t = 0; t < found.size(); ++t)
+            ASSERT_EQ(float_bits(found[t]), float_bits(expected[t])) << isa_name(isa) << " tile " << tile << " of " << n << ", " << t;
+        }
+      }
+}
+
 void scales_to_448(std::span<const float> amax, std::span<float> scale,
                    std::span<float> scale_inv) {
   for (std::size_t t = 0; t < amax.size(); ++t) {
@@ -160,7 +181,7 @@ void scales_to_448(std::span<const float> amax, std::span<float> scale,
 TEST(Simd, FusedTilesEqualAmaxThenScaleThenCast) {
   std::mt19937 random(3);
   std::normal_distribution<float> normal;
-  for (const std::int64_t tile : {1, 7, 16, 32, 48, 128, 4096, 1 << 20})
+  for (const std::int64_t tile : {1, 4, 7, 8, 16, 32, 48, 64, 128, 4096, 1 << 20})
     for (const std::size_t n : {std::size_t{0}, std::size_t{1}, std::size_t{127}, std::size_t{5000},
                                 std::size_t{16384}}) {
       std::vector<float> x(n);

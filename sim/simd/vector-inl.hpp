@@ -149,12 +149,38 @@ HWY_INLINE void encode_tile(const E& encoder, const Packer& pack, float scale, c
   if (i < n) encode_tail(encoder, pack, s, x + i, n - i, codes + i);
 }
 
+/// Whether one vector of codes holds whole tiles, each of whole vectors of values.
+HWY_INLINE bool tiles_share_step(std::size_t tile) { return tile < step && step % tile == 0 && tile % lanes == 0; }
+
+/// Tiles that share a vector of codes, such as two blocks of MX of 32; returns how many elements are done.
+template <class E, bool kStream>
+HWY_INLINE std::size_t encode_short_tiles(const E& encoder, const Packer& pack, const float* x, std::size_t n,
+                                          std::size_t tile, const float* scale, std::uint8_t* codes) {
+  const F d;
+  const std::size_t tile_of[] = {0, lanes / tile, 2 * lanes / tile, 3 * lanes / tile}, tiles = step / tile;
+  std::size_t i = 0;
+  for (; i + step <= n; i += step, scale += tiles) {
+    if constexpr (kStream) prefetch_step(x + i);
+    const auto code = [&](std::size_t k) HWY_ATTR {
+      return encoder(hn::Mul(hn::LoadU(d, x + i + k * lanes), hn::Set(d, scale[tile_of[k]])));
+    };
+    const auto bytes = pack(code(0), code(1), code(2), code(3));
+    if constexpr (kStream) hn::Stream(bytes, Bytes(), codes + i);
+    else hn::StoreU(bytes, Bytes(), codes + i);
+  }
+  return i;
+}
+
 template <int kMantissa, Work kWork, bool kStream>
 void cast_as(const CastPlan& plan, const float* x, std::size_t n, std::size_t tile,
              const float* scale, std::uint8_t* codes) {
   const Encoder<kMantissa, kWork> encoder(plan);
   const Packer pack;
-  for (std::size_t i = 0, t = 0; i < n; i += tile, ++t)
+  const std::size_t done =
+      tiles_share_step(tile)
+          ? encode_short_tiles<Encoder<kMantissa, kWork>, kStream>(encoder, pack, x, n, tile, scale, codes)
+          : 0;
+  for (std::size_t i = done, t = done / tile; i < n; i += tile, ++t)
     encode_tile<Encoder<kMantissa, kWork>, kStream>(encoder, pack, scale[t], x + i,
                                                      n - i < tile ? n - i : tile, codes + i);
 }
@@ -162,8 +188,8 @@ void cast_as(const CastPlan& plan, const float* x, std::size_t n, std::size_t ti
 template <int kMantissa, Work kWork>
 void cast_to(const CastPlan& plan, const float* x, std::size_t n, std::size_t tile,
              const float* scale, std::uint8_t* codes, bool stream) {
-  // A tile that is not a multiple of the vector would leave the next one unaligned.
-  if (stream && (tile % 64 == 0 || tile >= n))
+  // A tile that is neither a multiple nor a part of the vector would leave the next one unaligned.
+  if (stream && (tile % 64 == 0 || tile >= n || tiles_share_step(tile)))
     cast_as<kMantissa, kWork, true>(plan, x, n, tile, scale, codes);
   else
     cast_as<kMantissa, kWork, false>(plan, x, n, tile, scale, codes);
@@ -195,8 +221,9 @@ HWY_INLINE UVec magnitudes(const float* x) {
   return hn::IfThenZeroElse(hn::RebindMask(U(), is_nan), magnitude);
 }
 
+/// The largest magnitudes of n elements, lane by lane.
 template <AmaxRule kRule>
-HWY_INLINE std::uint32_t amax_bits(const float* x, std::size_t n) {
+HWY_INLINE UVec amax_lanes(const float* x, std::size_t n) {
   UVec a = hn::Zero(U()), b = a, c = a, d = a;
   std::size_t i = 0;
   for (; i + step <= n; i += step) {
@@ -205,17 +232,62 @@ HWY_INLINE std::uint32_t amax_bits(const float* x, std::size_t n) {
     c = hn::Max(c, magnitudes<kRule>(x + i + 2 * lanes));
     d = hn::Max(d, magnitudes<kRule>(x + i + 3 * lanes));
   }
+  for (; i + lanes <= n; i += lanes) a = hn::Max(a, magnitudes<kRule>(x + i));
   if (i < n) {
     HWY_ALIGN float in[step] = {};
     std::memcpy(in, x + i, (n - i) * sizeof(float));
     for (std::size_t j = 0; j < step; j += lanes) a = hn::Max(a, magnitudes<kRule>(in + j));
   }
-  return hn::GetLane(hn::MaxOfLanes(U(), hn::Max(hn::Max(a, b), hn::Max(c, d))));
+  return hn::Max(hn::Max(a, b), hn::Max(c, d));
+}
+
+template <AmaxRule kRule>
+HWY_INLINE std::uint32_t amax_bits(const float* x, std::size_t n) {
+  return hn::GetLane(hn::MaxOfLanes(U(), amax_lanes<kRule>(x, n)));
+}
+
+/// The largest lane of each of four vectors, in the first four lanes: a quarter of four reductions.
+template <class V>
+HWY_INLINE V max_of_four(V a, V b, V c, V d) {
+  const hn::DFromV<V> u;
+  const hn::RepartitionToWide<decltype(u)> wide;
+  const V ab = hn::Max(hn::InterleaveLower(u, a, b), hn::InterleaveUpper(u, a, b));
+  const V cd = hn::Max(hn::InterleaveLower(u, c, d), hn::InterleaveUpper(u, c, d));
+  const auto x = hn::BitCast(wide, ab), y = hn::BitCast(wide, cd);
+  return hn::Max(hn::BitCast(u, hn::InterleaveLower(wide, x, y)), hn::BitCast(u, hn::InterleaveUpper(wide, x, y)));
+}
+using U4 = hn::FixedTag<std::uint32_t, 4>;
+template <class V>
+HWY_INLINE hn::Vec<U4> max_of_blocks(V v) {
+  const hn::DFromV<V> u;
+  if constexpr (hn::MaxLanes(u) > 4) {
+    const hn::Half<decltype(u)> half;
+    return max_of_blocks(hn::Max(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
+  } else {
+    return v;
+  }
+}
+
+/// amax of as many tiles as make fours without a NaN from the first on; returns how many.
+HWY_INLINE std::size_t amax_by_fours(const float* x, std::size_t n, std::size_t tile, float* amax) {
+  constexpr AmaxRule rule = AmaxRule::propagate_nan;
+  if (tile % lanes != 0) return 0;
+  std::size_t t = 0;
+  for (; (t + 4) * tile <= n; t += 4) {
+    const float* of = x + t * tile;
+    const auto four = max_of_blocks(max_of_four(amax_lanes<rule>(of, tile), amax_lanes<rule>(of + tile, tile),
+                                                amax_lanes<rule>(of + 2 * tile, tile), amax_lanes<rule>(of + 3 * tile, tile)));
+    const hn::RebindToSigned<U4> i;
+    if (!hn::AllFalse(i, hn::Gt(hn::BitCast(i, four), hn::Set(i, 0x7f800000)))) break;
+    hn::StoreU(hn::BitCast(hn::RebindToFloat<U4>(), four), hn::RebindToFloat<U4>(), amax + t);
+  }
+  return t;
 }
 
 bool amax(const float* x, std::size_t n, std::size_t tile, AmaxRule rule, float* amax) {
   bool any_nan = false;
-  for (std::size_t i = 0, t = 0; i < n; i += tile, ++t) {
+  std::size_t t = amax_by_fours(x, n, tile, amax);
+  for (std::size_t i = t * tile; i < n; i += tile, ++t) {
     const std::size_t count = n - i < tile ? n - i : tile;
     std::uint32_t bits = amax_bits<AmaxRule::propagate_nan>(x + i, count);
     if (bits > 0x7f800000u) {  // NaNs are rare: only a tile that holds one is read again without them
