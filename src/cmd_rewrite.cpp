@@ -27,10 +27,13 @@ std::vector<float> values_of(const CodedTensor& t) {
 
 /// Casts x under `recipe` with its tiles turned to columns.
 CodedTensor cast_turned(const CodedTensor& like, std::span<const float> x, const std::string& recipe) {
-  RequestedCast request = request_cast(recipe, format_name(like.format), {});
+  RequestedCast request = request_cast(recipe, std::nullopt, {});
+  if (request.cast.plan.format != like.format) request = request_cast(recipe, format_name(like.format), {});
   TensorCast& cast = request.cast;
   if (cast.given) throw UsageError(fmt::format("--recipe {}: scales by earlier steps; name one with tiles, e.g. dsv3", recipe));
-  if (like.block.rows == 1 && like.block.cols > 0) cast.block = {like.block.cols, 1}, cast.turned = true;
+  // Where one tile is a whole row, the shapes of the file do not tell its length: then that of the recipe counts.
+  const BlockShape row_tile = like.block.rows == 1 && like.block.cols > 0 ? like.block : cast.block;
+  if (row_tile.rows == 1 && row_tile.cols > 0) cast.block = {row_tile.cols, 1}, cast.turned = true;
   const WholeCast made = whole_cast(cast, like.rows, like.cols, x);
   CodedTensor out = like;
   out.block = cast.block, out.codes = made.codes, out.scales_turned = false;

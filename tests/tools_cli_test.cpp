@@ -113,6 +113,19 @@ TEST(RewriteCommand, SaysWhetherItIsStillTheSameTensor) {
   expect_one_line(fp8scope("rewrite " + trace + " -s up"), 3, "no dataset of codes");
 }
 
+/// One scale a row stands for a 1x128 tile or for the row: the tile that is turned is the recipe's.
+TEST(RewriteCommand, TurnsTilesThatAreWholeRowsAndElementsOfTheRecipesOwn) {
+  const Casts casts;
+  std::vector<float> values(256 * 128);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 997) * std::ldexp(1.0f, static_cast<int>(i / 128 % 7));
+  write_npy(casts.x, NpyType::f4, {256, 128}, std::as_bytes(std::span(values)));
+  const std::string narrow = casts.folder / "narrow.h5", wide = casts.folder / "wide.h5", e5m6 = "dsv3_report:operand=after_attention";
+  ASSERT_EQ(fp8scope("cast " + casts.x + " -r dsv3 -o " + narrow).code, 0);
+  expect_words(fp8scope("rewrite " + narrow + " -t requantise"), 0, {"after:  128x1 blocks", "rounded once more"});
+  ASSERT_EQ(fp8scope("cast " + casts.x + " -r " + e5m6 + " -o " + wide).code, 0);
+  expect_words(fp8scope("rewrite " + wide + " -t requantise -r " + e5m6), 0, {"e5m6", "after:  128x1 blocks"});
+}
+
 TEST(IdentifyCommand, NamesTheRecipeThatMadeADump) {
   const Casts casts;
   expect_words(fp8scope("identify " + casts.a + " --x " + casts.x), 0, {"reproduce every scale and code", "dsv3"});
