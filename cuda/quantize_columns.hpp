@@ -4,10 +4,11 @@
 
 namespace fp8scope::cuda {
 
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 890
-inline constexpr bool is_sm_89 = true;
+// Where ptxas would spill with x held in registers over the scales: Ada and RTX Blackwell.
+#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 890 || __CUDA_ARCH__ == 1200)
+inline constexpr bool reads_columns_twice = true;
 #else
-inline constexpr bool is_sm_89 = false;
+inline constexpr bool reads_columns_twice = false;
 #endif
 
 /// Blocks of one column and 16, 32, 64 or 128 rows: the operand of a GEMM that contracts the rows
@@ -119,8 +120,7 @@ struct ColumnLoop {
       const std::int64_t at = (row0 + row + j) * job.cols + col0 + col;
       Chunk<In> mine = x.chunk[j];
       // Random bits need registers: rather than hold x through them, it is read again, from the cache.
-      // So is it on sm_89, which would spill.
-      if constexpr (Mode::stochastic || is_sm_89) mine = load_chunk<In>(job.x, at, count, job.aligned && count == chunk);
+      if constexpr (Mode::stochastic || reads_columns_twice) mine = load_chunk<In>(job.x, at, count, job.aligned && count == chunk);
       codes[j] = encode_chunk<Mode>(job.coding, mine, mine.top(), [&](int i) { return scale[i]; }, finite,
                                     static_cast<std::uint64_t>(at));
       if (job.codes && count > 0) store_codes(job.codes, at, count, job.aligned && count == chunk, codes[j]);
