@@ -109,13 +109,6 @@ TEST(ReplayCommand, PrintsATableWithTheRecipesAsRows) {
     EXPECT_NE(outcome.out.find(word), std::string::npos) << word;
 }
 
-/// The commit a program was built from; it stands in every result file.
-std::string commit_of(const std::string& binary) {
-  const std::string out = run_command(binary + " info").out;
-  const std::size_t at = out.find("commit");
-  return at == std::string::npos ? "" : out.substr(at, out.find('\n', at) - at);
-}
-
 TEST(ReplayCommand, WritesTheSameBytesForAnyThreadsInstructionsAndCompiler) {
   const Folder folder;
   std::vector<std::string> programs{program};

@@ -52,4 +52,11 @@ inline Outcome run_command(const std::string& command) {
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(out), read_file(err)};
 }
 
+/// The commit a program was built from; it stands in every result file.
+inline std::string commit_of(const std::string& binary) {
+  const std::string out = run_command(binary + " info").out;
+  const std::size_t at = out.find("commit");
+  return at == std::string::npos ? "" : out.substr(at, out.find('\n', at) - at);
+}
+
 }  // namespace fp8scope

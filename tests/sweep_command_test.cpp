@@ -89,11 +89,7 @@ TEST_F(SweepCommand, OneHashForThreadsInstructionsPartsAndCompilers) {
     ++files;
   };
   std::vector<std::string> programs{program};
-  const auto commit = [](const std::string& binary) {
-    const std::string out = run_command(binary + " info").out;
-    return out.substr(std::min(out.find("commit"), out.size()), 40);
-  };
-  if (commit(FP8SCOPE_OTHER_BINARY) == commit(program)) programs.push_back(FP8SCOPE_OTHER_BINARY);
+  if (commit_of(FP8SCOPE_OTHER_BINARY) == commit_of(program)) programs.push_back(FP8SCOPE_OTHER_BINARY);
   for (const std::string& binary : programs)
     for (const NamedIsa& isa : isas) {
       if (!isa_supported(isa.isa)) continue;
