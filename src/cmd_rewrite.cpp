@@ -155,8 +155,9 @@ int run_rewrite(const Args& args) {
   options.add("scales-to-e8m0,s", "ROUNDING", "factors to powers of two: up, down (truncated), nearest");
   options.flag("requantise", "with --scales-to-e8m0: also cast the codes again");
   options.add("lossless-e4m3", "BLOCK", "E2M1 codes under E8M0 factors of 1x32 as E4M3 codes in larger blocks, e.g. 128x128");
-  options.add("layout,l", "A,B,...", "also write scales or codes as kernels read them: deepgemm_ue8m0, cublas_1x128, "
-                                     "cublas_128x128, mx_swizzled, fp4_pairs, e5m6_words");
+  std::string layout_help = "also write scales or codes as kernels read them:";
+  for (const NamedLayout& layout : layouts()) layout_help += (layout_help.back() == ':' ? " " : ", ") + std::string(layout.name);
+  options.add("layout,l", "A,B,...", layout_help.c_str());
   options.add("check,c", "FILE", "do these codes and scales still describe the tensor of CODED.h5?");
   options.add("recipe,r", "NAME", "of --transpose requantise; dsv3, with UE8M0 where the factors are powers of two");
   options.add("codes", "DATASET", "codes, where the name is none of codes, q, ...");

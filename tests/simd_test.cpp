@@ -245,6 +245,21 @@ TEST(Simd, FusedTilesAreRightWhereTheLargestProductIsAtTheBorderOfTheFormat) {
   }
 }
 
+// So is it under rules that have no vector code, whatever the scale's NaN looks like.
+TEST(Simd, FusedTilesOfANanScaleHaveTheCodeOfAPositiveNanUnderEveryRule) {
+  const std::vector<float> x{-1.0f, 0.5f, -0.0f, 1.0f};
+  std::vector<float> scale(1), inv(1);
+  std::vector<std::uint8_t> codes(x.size());
+  const TileScales negative_nan = [](auto, std::span<float> s, std::span<float> si) { s[0] = si[0] = bits_float(0xffc00000u); };
+  for (const Format& f : small_formats())
+    for (const CastRule& rule : rules())
+      for (const Isa isa : supported_isas()) {
+        quantize_tiles(f, rule, x, 4, AmaxRule::ignore_nan, negative_nan, scale, inv, codes, {isa, Stores::cached});
+        for (const std::uint8_t code : codes)
+          ASSERT_EQ(code, encode(f, bits_float(0x7fc00000u), rule)) << where(isa, f, 0.0f);
+      }
+}
+
 TEST(Simd, DecodeReadsTheTableForEveryCode) {
   for (const Format& f : small_formats()) {
     const std::vector<float> table = decode_table(f);

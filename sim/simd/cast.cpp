@@ -60,8 +60,10 @@ struct Cast {
     if (!x.empty()) k.cast(plan, x.data(), x.size(), tile, scale, codes, stream, tame);
   }
 
-  /// Whether no x * scale of any tile rounds beyond the largest value; x has no NaN.
+  /// Whether the vector code may leave out NaN and overflow: no x * scale of any tile rounds beyond the
+  /// largest value, and the rule is one that it knows. x has no NaN.
   bool fits(std::span<const float> amax, std::span<const float> scale) const {
+    if (!plan.plain) return false;  // the fields below are not set where there is no vector code
     // Rounding is monotone, so |x| <= amax gives |x * scale| <= amax * scale. Half a unit in the
     // last place above the largest value is still rounded to it; the tie is left out.
     const std::uint32_t limit = plan.max_bits + (1u << (plan.shift - 1));
