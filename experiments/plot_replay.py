@@ -59,8 +59,8 @@ def plot(table, names, recipes, path):
                   color=colors[r % 10], label=recipe)
     right.set_xticks(range(len(operands)), [names[t] for t in operands], rotation=60, ha="right", fontsize=7)
     right.set(title="flushed to zero", ylabel="% of elements", yscale="log")
-    right.set_ylim(top=right.get_ylim()[1] * 30)  # room for the legend above the bars
-    right.legend(fontsize=7, framealpha=0.5, loc="upper right")
+    right.set_ylim(top=right.get_ylim()[1] * 100)  # room for the legend above the bars
+    right.legend(fontsize=7, framealpha=0.5, loc="upper left")
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
