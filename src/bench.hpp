@@ -52,6 +52,7 @@ std::vector<BenchResult> bench_cast(const BenchOptions&);
 std::vector<BenchResult> bench_tile(const BenchOptions&);
 std::vector<BenchResult> bench_replay(const BenchOptions&);
 std::vector<BenchResult> bench_recipes(const BenchOptions&);
+std::vector<BenchResult> bench_families(const BenchOptions&);
 std::vector<BenchResult> bench_gemm(const BenchOptions&);
 std::vector<BenchResult> bench_gpu_gemm(const BenchOptions&);
 std::vector<BenchResult> bench_gpu_quantize(const BenchOptions&);

@@ -54,6 +54,10 @@ std::vector<std::string> forty_recipes() {
   return specs;
 }
 
+std::int64_t tensor_rows(const BenchOptions& options) {
+  return static_cast<std::int64_t>(std::max<std::uint64_t>(16, options.bytes / 4 / 4096 / 16 * 16));
+}
+
 double replay_seconds(const ReplayInput& input, const ReplayOptions& options) {
   const double start = processor_seconds();
   replay(input, options, [](const ReplayItem&) {});
@@ -63,8 +67,7 @@ double replay_seconds(const ReplayInput& input, const ReplayOptions& options) {
 }  // namespace
 
 std::vector<BenchResult> bench_recipes(const BenchOptions& options) {
-  const auto rows = static_cast<std::int64_t>(std::max<std::uint64_t>(16, options.bytes / 4 / 4096 / 16 * 16));
-  const OneTensor tensor(rows);
+  const OneTensor tensor(tensor_rows(options));
   const ReplayInput input = tensor.input();
   const double elements = static_cast<double>(tensor.x.size());
   const std::vector<std::string> all = forty_recipes();
@@ -74,7 +77,7 @@ std::vector<BenchResult> bench_recipes(const BenchOptions& options) {
     together.threads = threads;
     together.recipes = all;
     // In every round each recipe alone, then all at once: the ratio is of neighbours in time.
-    std::vector<double> alone, at_once, nvfp4;
+    std::vector<double> alone, at_once;
     for (int round = 0; round < options.rounds; ++round) {
       double sum = 0.0;
       for (const std::string& spec : all) {
@@ -84,10 +87,6 @@ std::vector<BenchResult> bench_recipes(const BenchOptions& options) {
       }
       alone.push_back(sum / elements / 40.0);
       at_once.push_back(replay_seconds(input, together) / elements / 40.0);
-      ReplayOptions transformed = together;
-      transformed.recipes = {"te_nvfp4"};
-      transformed.gemms = "wgrad";
-      nvfp4.push_back(replay_seconds(input, transformed) / elements);
     }
     BenchResult shared = result_of("replay_40_recipes", threads, at_once, {&alone, 1});
     std::vector<double> ratios;
@@ -95,9 +94,36 @@ std::vector<BenchResult> bench_recipes(const BenchOptions& options) {
     shared.extras = {{"percent_of_40_replays", 100.0 * median(ratios)},
                      {"gelement_recipes_per_s", 1e-9 / median(at_once)}};
     results.push_back(std::move(shared));
-    BenchResult transformed = result_of("replay_nvfp4_hadamard", threads, nvfp4, {&nvfp4, 1});
-    transformed.extras = {{"melements_per_s_per_core", 1e-6 / median(nvfp4) / threads}};
-    results.push_back(std::move(transformed));
+  }
+  return results;
+}
+
+std::vector<BenchResult> bench_families(const BenchOptions& options) {
+  struct Row {
+    const char *name, *recipe, *gemm;
+  };
+  // wgrad is where NVFP4 transforms: blocks of 16 rows there, so each scale belongs to one column.
+  static constexpr Row rows[] = {{"tensor_wise", "te_current", "fprop"},
+                                 {"tile_1x128", "dsv3", "fprop"},
+                                 {"mx_1x32", "mxfp8", "fprop"},
+                                 {"nvfp4_hadamard", "te_nvfp4", "wgrad"}};
+  const OneTensor tensor(tensor_rows(options));
+  const ReplayInput input = tensor.input();
+  const double elements = static_cast<double>(tensor.x.size());
+  std::vector<BenchResult> results;
+  for (const int threads : options.threads) {
+    std::vector<std::vector<double>> seconds(std::size(rows));
+    for (int round = 0; round < options.rounds; ++round)
+      for (std::size_t i = 0; i < std::size(rows); ++i) {
+        ReplayOptions one;
+        one.threads = threads, one.recipes = {rows[i].recipe}, one.gemms = rows[i].gemm;
+        seconds[i].push_back(replay_seconds(input, one) / elements);
+      }
+    for (std::size_t i = 0; i < std::size(rows); ++i) {
+      BenchResult result = result_of(rows[i].name, threads, seconds[i], {&seconds[0], 1});
+      result.extras = {{"melements_per_s_per_core", 1e-6 / median(seconds[i]) / threads}};
+      results.push_back(std::move(result));
+    }
   }
   return results;
 }

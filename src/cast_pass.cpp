@@ -15,12 +15,15 @@
 #include "sim/simd/error_sums.hpp"
 #include "sim/simd/magnitudes.hpp"
 #include "src/errors.hpp"
+#include "src/large_array.hpp"
 
 namespace fp8scope {
 namespace {
 
-/// Rows that are transformed at a time.
+/// Rows whose transform is held at a time.
 constexpr std::int64_t prepared_rows = 256;
+/// Rows that a thread transforms at a time: those of a transform down the columns.
+constexpr std::int64_t group_rows = 16;
 /// Rows whose tiles are held at a time.
 constexpr std::int64_t tile_panel_rows = 256;
 
@@ -33,15 +36,47 @@ struct CastPass::Transform {
   Hadamard how;
   bool turned = false;
   std::vector<std::uint32_t> columns, column_numbers;  ///< [cols] largest magnitudes, with and without NaN
-  std::vector<float> x;                                ///< [count, cols] of the panel
+  LargeArray<float> x;                                 ///< [count, cols] of the panel
 
   void apply(std::int64_t count, std::int64_t cols, const float* from) {
     x.resize(static_cast<std::size_t>(count * cols));
-    const std::int64_t groups = (count + 15) / 16;
-    tbb::parallel_for(std::int64_t{0}, groups, [&](std::int64_t g) {
-      const std::int64_t rows = std::min<std::int64_t>(16, count - g * 16), begin = g * 16 * cols;
+    for_each_group(count, cols, [&](std::int64_t rows, std::int64_t begin) {
       const auto size = static_cast<std::size_t>(rows * cols);
       hadamard(how, rows, cols, turned, {from + begin, size}, {x.data() + begin, size});
+    });
+  }
+  /// Takes in the columns of a panel, whose transform is not kept.
+  void find_columns(std::int64_t count, std::int64_t cols, const float* from) {
+    struct Space {
+      explicit Space(std::int64_t n) : largest(n), numbers(n), here(n), x(group_rows * n) {}
+      std::vector<std::uint32_t> largest, numbers, here;
+      std::vector<float> x;
+    };
+    tbb::enumerable_thread_specific<Space> spaces([&] { return Space(cols); });
+    for_each_group(count, cols, [&](std::int64_t rows, std::int64_t begin) {
+      Space& space = spaces.local();
+      hadamard(how, rows, cols, turned, {from + begin, static_cast<std::size_t>(rows * cols)}, space.x);
+      column_magnitudes(space.x.data(), rows, cols, space.here.data());
+      raise_magnitudes(space.here.data(), cols, space.largest.data());
+      for (std::int64_t c = 0; c < cols; ++c) {
+        if (space.here[c] <= inf_bits) continue;
+        space.here[c] = 0;
+        for (std::int64_t r = 0; r < rows; ++r)
+          space.here[c] = larger_magnitude(AmaxRule::ignore_nan, space.here[c], space.x[r * cols + c]);
+      }
+      raise_magnitudes(space.here.data(), cols, space.numbers.data());
+    });
+    columns.resize(cols, 0);
+    column_numbers.resize(cols, 0);
+    for (const Space& space : spaces) {
+      raise_magnitudes(space.largest.data(), cols, columns.data());
+      raise_magnitudes(space.numbers.data(), cols, column_numbers.data());
+    }
+  }
+  /// Calls work(rows, number of the first element) for every group of 16 rows.
+  static void for_each_group(std::int64_t count, std::int64_t cols, const auto& work) {
+    tbb::parallel_for(std::int64_t{0}, (count + group_rows - 1) / group_rows, [&](std::int64_t g) {
+      work(std::min(group_rows, count - g * group_rows), g * group_rows * cols);
     });
   }
   static std::uint32_t largest(const std::vector<std::uint32_t>& columns) {
@@ -189,31 +224,8 @@ void CastPass::settle_transformed() {
     if (layouts_[layout_of_[i]].transform > 0) settle(i);
 }
 
-void CastPass::prepare(std::int64_t first, std::int64_t count, const float* x) {
-  const std::int64_t cols = facts_.cols();
-  if (count > prepared_rows) {
-    for (std::int64_t r = 0; r < count; r += prepared_rows)
-      prepare(first + r, std::min(prepared_rows, count - r), x + r * cols);
-    return;
-  }
-  std::vector<std::uint32_t> columns(cols);
-  for (std::size_t t = 1; t < transforms_.size(); ++t) {
-    Transform& transform = transforms_[t];
-    transform.columns.resize(cols, 0);
-    transform.column_numbers.resize(cols, 0);
-    transform.apply(count, cols, x);
-    column_magnitudes(transform.x.data(), count, cols, columns.data());
-    for (std::int64_t c = 0; c < cols; ++c) {
-      transform.columns[c] = std::max(transform.columns[c], columns[c]);
-      if (columns[c] <= inf_bits) {
-        transform.column_numbers[c] = std::max(transform.column_numbers[c], columns[c]);
-        continue;
-      }
-      for (std::int64_t r = 0; r < count; ++r)
-        transform.column_numbers[c] =
-            larger_magnitude(AmaxRule::ignore_nan, transform.column_numbers[c], transform.x[r * cols + c]);
-    }
-  }
+void CastPass::prepare(std::int64_t count, const float* x) {
+  for (std::size_t t = 1; t < transforms_.size(); ++t) transforms_[t].find_columns(count, facts_.cols(), x);
 }
 
 /// The largest magnitude of block (block_row, k) of the panel, NaN as the rule says. `bits` is the

@@ -56,8 +56,8 @@ class CastPass {
   static double median_row_noise(const TensorFacts& facts, const std::vector<double>& noise);
   /// Whether prepare() must see the whole tensor before add(): the amax after a Hadamard transform.
   bool needs_preparation() const;
-  /// Takes in rows [first, first + count) before any add(); panels as those of add().
-  void prepare(std::int64_t first, std::int64_t count, const float* x);
+  /// Takes in the next `count` rows before any add(); panels as those of add().
+  void prepare(std::int64_t count, const float* x);
 
   /// Throws DataError, beginning with `where`, if a recipe of whole blocks meets a shape that its
   /// blocks do not divide, or a Hadamard transform one that is no multiple of 16.

@@ -268,7 +268,7 @@ int run_cast(const Args& args) {
   CastPass pass(facts, {job.cast}, -1.0f);
   if (pass.needs_preparation())
     for_each_panel(*input, step, max_memory,
-                   [&](std::int64_t first, std::int64_t count, const float* x) { pass.prepare(first, count, x); });
+                   [&](std::int64_t, std::int64_t count, const float* x) { pass.prepare(count, x); });
   const float whole_amax = pass.whole_amax(0);
   job.cast = pass.casts()[0];
   if (job.cast.block == BlockShape{} && job.cast.plan.hadamard.size == 0) job.cast.given = true;

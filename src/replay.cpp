@@ -15,6 +15,7 @@
 
 #include "src/device_pass.hpp"
 #include "src/errors.hpp"
+#include "src/large_array.hpp"
 #include "src/replay_plan.hpp"
 
 namespace fp8scope {
@@ -33,7 +34,7 @@ struct Batch {
 /// One tensor of one step on its way through the pipeline.
 struct Job {
   std::size_t tensor, step;
-  std::vector<float> x;  ///< the whole tensor, or empty if it is to be streamed
+  LargeArray<float> x;  ///< the whole tensor, or empty if it is to be streamed
   std::unique_ptr<TensorFacts> facts;
   std::shared_ptr<const TensorPlan> plan;
   std::vector<Batch> batches;
@@ -187,7 +188,7 @@ class Replay {
       throw UsageError(fmt::format("{}: {} needs panels of {} rows, {} MiB: raise --max-mem", input_.where,
                                    info.name(), step, (step * info.cols * 8 >> 20) + 1));
     const std::int64_t rows = budget / step * step;
-    std::vector<float> x(static_cast<std::size_t>(std::min(rows, info.rows) * info.cols));
+    LargeArray<float> x(static_cast<std::size_t>(std::min(rows, info.rows) * info.cols));
     for (std::int64_t first = 0; first < info.rows; first += rows) {
       const std::int64_t count = std::min(rows, info.rows - first);
       read(job, first, count, x.data());
@@ -220,7 +221,7 @@ class Replay {
       if (failed_ || (b > 0 && control_.stop && control_.stop())) return;
       guarded([&] {
         CastPass pass(*job.facts, job.batches[b].tensor_casts, job.plan->whole_amax[job.step], options_.tiles);
-        if (pass.needs_preparation()) pass.prepare(0, info.rows, job.x.data());
+        if (pass.needs_preparation()) pass.prepare(info.rows, job.x.data());
         pass.add(0, info.rows, job.x.data());
         take_batch(job, b, pass);
       });
@@ -265,8 +266,8 @@ class Replay {
       });
     };
     if (std::ranges::any_of(passes, &CastPass::needs_preparation))
-      feed([](CastPass& pass, std::int64_t first, std::int64_t count, const float* x) {
-        if (pass.needs_preparation()) pass.prepare(first, count, x);
+      feed([](CastPass& pass, std::int64_t, std::int64_t count, const float* x) {
+        if (pass.needs_preparation()) pass.prepare(count, x);
       });
     feed([](CastPass& pass, std::int64_t first, std::int64_t count, const float* x) { pass.add(first, count, x); });
     if (failed_) return;

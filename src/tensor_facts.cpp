@@ -80,12 +80,14 @@ BucketPool& pool() {
 
 /// Counts of each thread. Integers, so the order in which threads are added does not matter.
 struct TensorFacts::Counters {
+  explicit Counters(std::int64_t cols) : columns(std::vector<std::uint32_t>(cols)) {}
   tbb::enumerable_thread_specific<std::unique_ptr<Buckets>> of_thread{[] { return pool().take(); }};
+  tbb::enumerable_thread_specific<std::vector<std::uint32_t>> columns;  ///< [cols] largest magnitudes
 };
 
 TensorFacts::TensorFacts(std::int64_t rows, std::int64_t cols, bool with_columns)
     : rows_(rows), cols_(cols), with_columns_(with_columns), columns_(with_columns ? cols : 0),
-      column_numbers_(columns_.size()),      row_power_(rows), magnitudes_(buckets), counters_(std::make_unique<Counters>()) {}
+      column_numbers_(columns_.size()),      row_power_(rows), magnitudes_(buckets), counters_(std::make_unique<Counters>(cols)) {}
 TensorFacts::~TensorFacts() = default;
 TensorFacts::TensorFacts(TensorFacts&&) noexcept = default;
 
@@ -94,14 +96,17 @@ void TensorFacts::add(std::int64_t first, std::int64_t count, const float* x) {
   std::vector<MomentSums> sums(tiles);
   tbb::parallel_for(std::int64_t{0}, tiles, [&](std::int64_t tile) {
     Buckets& mine = *counters_->of_thread.local();
-    const std::int64_t last = std::min((tile + 1) * tile_rows, count);
-    for (std::int64_t r = tile * tile_rows; r < last; ++r) {
+    const std::int64_t begin = tile * tile_rows, last = std::min(begin + tile_rows, count);
+    for (std::int64_t r = begin; r < last; ++r) {
       const float* row = x + r * cols_;
       const MomentSums row_sums = moment_sums({row, static_cast<std::size_t>(cols_)});
       row_power_[first + r] = row_sums.power2;
       sums[tile].merge(row_sums);
       mine.add(row, cols_);
     }
+    std::vector<std::uint32_t> columns(cols_);
+    column_magnitudes(x + begin * cols_, last - begin, cols_, columns.data());
+    raise_magnitudes(columns.data(), cols_, counters_->columns.local().data());
   });
   for (const MomentSums& tile : sums) moments_.merge(tile);
 
@@ -125,13 +130,16 @@ void TensorFacts::add_summed(std::span<const MomentSums> sums, std::span<const s
   largest_number_ = largest_number;
 }
 
+/// From the maxima that the threads found.
 void TensorFacts::add_largest(std::int64_t count, const float* x) {
   std::vector<std::uint32_t> columns(cols_);
-  column_magnitudes(x, count, cols_, columns.data());
+  for (auto& of_thread : counters_->columns) {
+    raise_magnitudes(of_thread.data(), cols_, columns.data());
+    std::ranges::fill(of_thread, 0u);
+  }
   const auto take = [&](std::vector<std::uint32_t>& by_column, std::uint32_t& of_all) {
     of_all = std::max(of_all, *std::ranges::max_element(columns));
-    if (with_columns_)
-      for (std::int64_t c = 0; c < cols_; ++c) by_column[c] = std::max(by_column[c], columns[c]);
+    if (with_columns_) raise_magnitudes(columns.data(), cols_, by_column.data());
   };
   take(columns_, largest_);
   if (largest_ > inf_bits) {  // again, without NaN

@@ -183,18 +183,24 @@ TEST(MomentSums, KnowTheSmallestMagnitudeThatIsNotZeroOnEveryInstructionSet) {
 TEST(BlockMagnitudes, AreMaximaOfBitPatternsWithNanOnTop) {
   const IsaGuard guard;
   std::mt19937 random(4);
-  const Row data(random, e4m3, 7 * 53, true);
+  const Row data(random, e4m3, 19 * 53, true);
   for (const NamedIsa& target : isas) {
     if (!isa_supported(target.isa)) continue;
     set_isa(target.isa);
-    std::vector<std::uint32_t> columns(53), segments(4);
-    column_magnitudes(data.x.data(), 7, 53, columns.data());
-    segment_magnitudes(columns.data(), 53, 16, segments.data());
-    for (int c = 0; c < 53; ++c) {
-      std::uint32_t largest = 0;
-      for (int r = 0; r < 7; ++r) largest = std::max(largest, float_bits(data.x[r * 53 + c]) & magnitude_bits);
-      EXPECT_EQ(columns[c], largest);
+    std::vector<std::uint32_t> columns(53), segments(4), above(53);
+    for (const int rows : {1, 7, 8, 19}) {
+      column_magnitudes(data.x.data(), rows, 53, columns.data());
+      for (int c = 0; c < 53; ++c) {
+        std::uint32_t largest = 0;
+        for (int r = 0; r < rows; ++r) largest = std::max(largest, float_bits(data.x[r * 53 + c]) & magnitude_bits);
+        EXPECT_EQ(columns[c], largest);
+        above[c] = largest + (c % 3 - 1);
+      }
+      std::vector<std::uint32_t> raised = above;
+      raise_magnitudes(columns.data(), 53, raised.data());
+      for (int c = 0; c < 53; ++c) EXPECT_EQ(raised[c], std::max(columns[c], above[c]));
     }
+    segment_magnitudes(columns.data(), 53, 16, segments.data());
     for (int k = 0; k < 4; ++k)
       EXPECT_EQ(segments[k], *std::max_element(columns.begin() + 16 * k,
                                                columns.begin() + std::min(16 * k + 16, 53)));

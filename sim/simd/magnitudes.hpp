@@ -19,4 +19,9 @@ void column_magnitudes(const float* x, std::size_t rows, std::size_t cols,
 void segment_magnitudes(const std::uint32_t* magnitudes, std::size_t n, std::size_t width,
                         std::uint32_t* segment_max);
 
+/// to[i] = max(to[i], from[i])
+///
+/// from, to  [n]
+void raise_magnitudes(const std::uint32_t* from, std::size_t n, std::uint32_t* to);
+
 }  // namespace fp8scope
