@@ -2,6 +2,7 @@
 // MPFR or exact binary64 arithmetic: no line is shared with sim/.
 #include "sim/mx_tile_scales.hpp"
 #include "sim/scale.hpp"
+#include "sim/simd/isa.hpp"
 
 #include <gtest/gtest.h>
 #include <mpfr.h>
@@ -301,16 +302,21 @@ TEST(MxTileScales, AreThoseOfThePrimitiveForEveryBfloat16AndNearEveryPowerOfTwo)
       if (is_finite(value) && float_bits(value) > 3) amax.push_back(bits_float(float_bits(value) + static_cast<std::uint32_t>(ulp)));
     }
   std::vector<float> scale(amax.size()), scale_inv(amax.size());
-  mx_tile_scales(amax, scale, scale_inv);
-  for (std::size_t i = 0; i < amax.size(); ++i) {
-    const std::uint32_t code = e8m0_ceil(amax[i] * (1.0f / 448.0f), 254);
-    if (is_nan(amax[i])) {
-      EXPECT_TRUE(is_nan(scale[i]) && is_nan(scale_inv[i]));
-      continue;
+  for (const Isa target : supported_isas()) {
+    set_isa(target);
+    std::ranges::fill(scale, -1.0f);
+    mx_tile_scales(amax, scale, scale_inv);
+    for (std::size_t i = 0; i < amax.size(); ++i) {
+      const std::uint32_t code = e8m0_ceil(amax[i] * (1.0f / 448.0f), 254);
+      if (is_nan(amax[i])) {
+        EXPECT_TRUE(is_nan(scale[i]) && is_nan(scale_inv[i]));
+        continue;
+      }
+      EXPECT_EQ(float_bits(scale[i]), float_bits(e8m0_reciprocal(code))) << amax[i] << " " << isa_name(target);
+      EXPECT_EQ(float_bits(scale_inv[i]), float_bits(std::ldexp(1.0f, static_cast<int>(code) - 127))) << amax[i];
     }
-    EXPECT_EQ(float_bits(scale[i]), float_bits(e8m0_reciprocal(code))) << amax[i];
-    EXPECT_EQ(float_bits(scale_inv[i]), float_bits(std::ldexp(1.0f, static_cast<int>(code) - 127))) << amax[i];
   }
+  set_isa(Isa::automatic);
 }
 
 }  // namespace

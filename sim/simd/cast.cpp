@@ -67,10 +67,7 @@ struct Cast {
     // Rounding is monotone, so |x| <= amax gives |x * scale| <= amax * scale. Half a unit in the
     // last place above the largest value is still rounded to it; the tie is left out.
     const std::uint32_t limit = plan.max_bits + (1u << (plan.shift - 1));
-    std::uint32_t largest = 0;
-    for (std::size_t t = 0; t < amax.size(); ++t)
-      largest = std::max(largest, float_bits(amax[t] * scale[t]) & magnitude_bits);
-    return largest < limit;
+    return kernels.largest_product(amax.data(), scale.data(), amax.size()) < limit;
   }
 
   ~Cast() {

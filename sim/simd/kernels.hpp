@@ -19,6 +19,8 @@ struct Kernels {
   void (*flush)();
   /// amax[t] = largest |x| of tile t. Returns whether any x is NaN.
   bool (*amax)(const float* x, std::size_t n, std::size_t tile, AmaxRule rule, float* amax);
+  /// The largest pattern of |a[i] * b[i]|.
+  std::uint32_t (*largest_product)(const float* a, const float* b, std::size_t n);
   /// out[i] = table[codes[i]].
   void (*decode)(const float* table, const std::uint8_t* codes, std::size_t n, float* out);
   /// codes[i] = low byte of x[i]: the memory traffic of a cast and nothing else.

@@ -29,6 +29,12 @@ bool amax(const float* x, std::size_t n, std::size_t tile, AmaxRule rule, float*
   return any_nan;
 }
 
+std::uint32_t largest_product(const float* a, const float* b, std::size_t n) {
+  std::uint32_t largest = 0;
+  for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, float_bits(a[i] * b[i]) & magnitude_bits);
+  return largest;
+}
+
 void decode(const float* table, const std::uint8_t* codes, std::size_t n, float* out) {
   for (std::size_t i = 0; i < n; ++i) out[i] = table[codes[i]];
 }
@@ -40,7 +46,7 @@ void read4_write1(const float* x, std::size_t n, std::uint8_t* codes, bool) {
 }  // namespace
 
 const Kernels& scalar_kernels() {
-  static constexpr Kernels kernels{cast, flush, amax, decode, read4_write1};
+  static constexpr Kernels kernels{cast, flush, amax, largest_product, decode, read4_write1};
   return kernels;
 }
 

@@ -268,18 +268,50 @@ HWY_INLINE hn::Vec<U4> max_of_blocks(V v) {
   }
 }
 
-/// amax of as many tiles as make fours without a NaN from the first on; returns how many.
-HWY_INLINE std::size_t amax_by_fours(const float* x, std::size_t n, std::size_t tile, float* amax) {
-  constexpr AmaxRule rule = AmaxRule::propagate_nan;
-  if (tile % lanes != 0) return 0;
+/// The largest magnitude patterns of four neighbours among the tiles.
+template <class AmaxLanes>
+HWY_INLINE hn::Vec<U4> amax_of_four(const float* x, std::size_t tile, const AmaxLanes& of) {
+  return max_of_blocks(max_of_four(of(x), of(x + tile), of(x + 2 * tile), of(x + 3 * tile)));
+}
+HWY_INLINE bool any_nan(hn::Vec<U4> magnitudes) {
+  const hn::RebindToSigned<U4> i;
+  return !hn::AllFalse(i, hn::Gt(hn::BitCast(i, magnitudes), hn::Set(i, 0x7f800000)));
+}
+
+/// amax of all tiles that make fours, each of kVectors vectors, unless there is a NaN; returns how many.
+template <std::size_t kVectors>
+HWY_INLINE std::size_t amax_of_short_tiles(const float* x, std::size_t n, float* amax) {
+  constexpr std::size_t tile = kVectors * lanes;
+  const auto lanes_of = [](const float* from) HWY_ATTR {
+    UVec most = magnitudes<AmaxRule::propagate_nan>(from);
+    for (std::size_t k = 1; k < kVectors; ++k) most = hn::Max(most, magnitudes<AmaxRule::propagate_nan>(from + k * lanes));
+    return most;
+  };
+  const hn::RebindToFloat<U4> f;
+  hn::Vec<U4> most = hn::Zero(U4());
   std::size_t t = 0;
   for (; (t + 4) * tile <= n; t += 4) {
-    const float* of = x + t * tile;
-    const auto four = max_of_blocks(max_of_four(amax_lanes<rule>(of, tile), amax_lanes<rule>(of + tile, tile),
-                                                amax_lanes<rule>(of + 2 * tile, tile), amax_lanes<rule>(of + 3 * tile, tile)));
-    const hn::RebindToSigned<U4> i;
-    if (!hn::AllFalse(i, hn::Gt(hn::BitCast(i, four), hn::Set(i, 0x7f800000)))) break;
-    hn::StoreU(hn::BitCast(hn::RebindToFloat<U4>(), four), hn::RebindToFloat<U4>(), amax + t);
+    const auto four = amax_of_four(x + t * tile, tile, lanes_of);
+    most = hn::Max(most, four);
+    hn::StoreU(hn::BitCast(f, four), f, amax + t);
+  }
+  return any_nan(most) ? 0 : t;
+}
+
+/// amax of as many tiles as make fours without a NaN from the first on; returns how many.
+HWY_INLINE std::size_t amax_by_fours(const float* x, std::size_t n, std::size_t tile, float* amax) {
+  if (tile % lanes != 0) return 0;
+  if (tile == lanes) return amax_of_short_tiles<1>(x, n, amax);
+  if (tile == 2 * lanes) return amax_of_short_tiles<2>(x, n, amax);
+  if (tile == 4 * lanes) return amax_of_short_tiles<4>(x, n, amax);
+  const hn::RebindToFloat<U4> f;
+  std::size_t t = 0;
+  for (; (t + 4) * tile <= n; t += 4) {
+    const auto four = amax_of_four(x + t * tile, tile, [tile](const float* from) HWY_ATTR {
+      return amax_lanes<AmaxRule::propagate_nan>(from, tile);
+    });
+    if (any_nan(four)) break;
+    hn::StoreU(hn::BitCast(f, four), f, amax + t);
   }
   return t;
 }
@@ -298,6 +330,22 @@ bool amax(const float* x, std::size_t n, std::size_t tile, AmaxRule rule, float*
     std::memcpy(amax + t, &bits, sizeof bits);
   }
   return any_nan;
+}
+
+std::uint32_t largest_product(const float* a, const float* b, std::size_t n) {
+  const F f;
+  const UVec magnitude = hn::Set(U(), 0x7fffffffu);
+  UVec most = hn::Zero(U());
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes)
+    most = hn::Max(most, hn::And(hn::BitCast(U(), hn::Mul(hn::LoadU(f, a + i), hn::LoadU(f, b + i))), magnitude));
+  if (i < n) {
+    HWY_ALIGN float x[lanes] = {}, y[lanes] = {};
+    std::memcpy(x, a + i, (n - i) * sizeof(float));
+    std::memcpy(y, b + i, (n - i) * sizeof(float));
+    most = hn::Max(most, hn::And(hn::BitCast(U(), hn::Mul(hn::Load(f, x), hn::Load(f, y))), magnitude));
+  }
+  return hn::GetLane(hn::MaxOfLanes(U(), most));
 }
 
 /// Values by loads from the table: a gather costs as much per lane.
@@ -338,7 +386,7 @@ void read4_write1(const float* x, std::size_t n, std::uint8_t* codes, bool prefe
 void flush() { hwy::FlushStream(); }
 
 extern const Kernels kernels;
-const Kernels kernels{cast, flush, amax, decode, read4_write1};
+const Kernels kernels{cast, flush, amax, largest_product, decode, read4_write1};
 
 }  // namespace fp8scope::simd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
