@@ -26,6 +26,8 @@ enum class NanRule : std::uint8_t {
   all_ones,         ///< 0x7F..F, sign dropped (CUDA's host conversion)
   all_ones_signed,  ///< 0x7F..F with the sign of the input
   quiet_signed,     ///< top mantissa bit only, with the sign of the input (ml_dtypes, IEEE 754)
+  max,              ///< +MAX: fminf(x, MAX) drops a NaN (a clamp from above first)
+  lowest,           ///< -MAX: fmaxf(x, -MAX) drops a NaN (a clamp from below first)
 };
 
 /// What a NaN becomes in a format without NaN.
@@ -111,12 +113,19 @@ FP8_HD constexpr Unpacked unpack(std::uint32_t magnitude) {
   return {significand, exponent};
 }
 
+/// Whether a NaN becomes a number although the format has a NaN.
+FP8_HD constexpr bool clamps_nan(const Format& f, const CastRule& rule) {
+  return f.has_nan() && (rule.nan == NanRule::max || rule.nan == NanRule::lowest);
+}
+
 /// Code of a NaN with the given sign.
 FP8_HD constexpr std::uint32_t encode_nan(const Format& f, bool negative, const CastRule& rule) {
   if (!f.has_nan()) {
     if (rule.no_nan == NoNanRule::max) return f.max_code();
     return negative ? 0u : f.sign_bit();
   }
+  if (rule.nan == NanRule::max) return f.max_code();
+  if (rule.nan == NanRule::lowest) return (f.is_signed() ? f.sign_bit() : 0u) | f.max_code();
   if (!f.is_signed() || f.specials == Specials::fnuz) return f.nan_code();
   if (rule.nan == NanRule::all_ones) return f.nan_code();
   const std::uint32_t sign = negative ? f.sign_bit() : 0u;

@@ -192,7 +192,7 @@ CastPass::CastPass(const TensorFacts& facts, std::vector<TensorCast> casts, floa
   std::vector<TilePlan> plans;
   for (const TensorCast& cast : casts_)
     plans.push_back({tiles->shape.value_or(cast.block), cast.plan, cast.turned, floor_of(cast)});
-  tiles_ = std::make_unique<TileMeter>(facts.rows(), facts.cols(), std::move(plans), limits_);
+  tiles_ = std::make_unique<TileMeter>(facts.rows(), facts.cols(), std::move(plans));
 }
 
 bool CastPass::needs_preparation() const { return transforms_.size() > 1; }
@@ -277,7 +277,9 @@ CastPass::Workspace CastPass::workspace() const {
     Workspace::OfCast& of = space.casts.emplace_back();
     of.scale.resize(cols);
     of.scale_inv.resize(cols);
-    if (!limits_[i].by_magic) of.value.resize(cols);
+    const bool clamps = clamps_nan(casts_[i].plan.format, casts_[i].plan.cast);
+    if (!limits_[i].by_magic || clamps) of.value.resize(cols);
+    if (clamps) of.kept_scale.resize(cols);
     if (tiles_) of.stored.resize(cols);
   }
   return space;
@@ -332,6 +334,19 @@ void CastPass::fill_values(const TensorCast& cast, const float* row, std::int64_
   }
 }
 
+/// Where a NaN becomes a number it is no lost element: of.kept_scale, the scales but where x and scale make a
+/// NaN, there one that makes 0. Returns whether there was any; the codes then come from the true scales.
+bool CastPass::keep_products(const TensorCast& cast, const float* row, Workspace::OfCast& of) {
+  const bool divide = cast.plan.apply == Apply::divide;
+  bool any = false;
+  for (std::size_t c = 0; c < of.kept_scale.size(); ++c) {
+    const float scale = of.scale[c], v = divide ? row[c] / scale : row[c] * scale;
+    any |= v != v;
+    of.kept_scale[c] = v == v ? scale : divide ? 1.0f : 0.0f;
+  }
+  return any;
+}
+
 void CastPass::measure_row(const Panel& panel, std::int64_t r, Workspace& space, Tile& tile) {
   const auto cols = static_cast<std::size_t>(facts_.cols());
   const float* row = panel.x + r * facts_.cols();
@@ -349,14 +364,17 @@ void CastPass::measure_row(const Panel& panel, std::int64_t r, Workspace& space,
     Workspace::OfCast& of = space.casts[i];
     const float* taken = panel.of[layouts_[layout_of_[i]].transform] + r * facts_.cols();
     const float* values = of.value.data();
+    CastLimits limits = limits_[i];
+    const bool clamped = clamps_nan(casts_[i].plan.format, casts_[i].plan.cast) && keep_products(casts_[i], taken, of);
+    if (clamped) limits.by_magic = false;
     if (casts_[i].plan.codec != Codec::none) {
       values = of.block_values.data() + r % layouts_[layout_of_[i]].rows * facts_.cols();
-    } else if (!limits_[i].by_magic) {
+    } else if (!limits.by_magic) {
       fill_values(casts_[i], taken, (panel.first + r) * facts_.cols(), of);
     }
-    const CastRow cast_row{taken, of.scale.data(), of.scale_inv.data(), values, cols};
-    const ErrorSums sums = error_sums(limits_[i], cast_row);
-    if (tiles_) tiles_->add(*tile.tiles, panel.first + r, i, cast_row, of.stored.data());
+    const CastRow cast_row{taken, clamped ? of.kept_scale.data() : of.scale.data(), of.scale_inv.data(), values, cols};
+    const ErrorSums sums = error_sums(limits, cast_row);
+    if (tiles_) tiles_->add(*tile.tiles, panel.first + r, i, limits, cast_row, of.stored.data());
     row_noise_[i][panel.first + r] = sums.noise();
     tile.sums[i].merge(sums);
   }

@@ -85,6 +85,7 @@ class CastPass {
   struct Workspace {
     struct OfCast {
       std::vector<float> scale, scale_inv, value;  ///< [cols] each
+      std::vector<float> kept_scale;               ///< [cols] see keep_products()
       std::vector<float> block_values;             ///< [rows of a block, cols] of a codec
       std::int64_t filled = -1;                    ///< block row that the scales are for
       std::vector<std::uint32_t> stored;           ///< [cols] scales as the recipe stores them; of tiles only
@@ -110,6 +111,7 @@ class CastPass {
   void measure_row(const Panel& panel, std::int64_t r, Workspace& space, Tile& tile);
   static void fill_values(const TensorCast& cast, const float* row, std::int64_t first,
                           Workspace::OfCast& of);
+  static bool keep_products(const TensorCast& cast, const float* row, Workspace::OfCast& of);
   void fill_scales(std::size_t cast, const Panel& panel, std::int64_t r, Workspace& space, Tile& tile);
   float block_amax(const Layout& layout, AmaxRule rule, std::uint32_t bits, const Panel& panel,
                    std::int64_t block_row, std::int64_t k) const;

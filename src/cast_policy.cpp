@@ -15,7 +15,9 @@ constexpr NamedPolicy<Overflow> overflows[] = {{"saturate", Overflow::saturate},
 constexpr NamedPolicy<InfRule> inf_rules[] = {{"max", InfRule::max}, {"special", InfRule::special}};
 constexpr NamedPolicy<NanRule> nan_rules[] = {{"all_ones", NanRule::all_ones},
                                               {"all_ones_signed", NanRule::all_ones_signed},
-                                              {"quiet_signed", NanRule::quiet_signed}};
+                                              {"quiet_signed", NanRule::quiet_signed},
+                                              {"max", NanRule::max},
+                                              {"lowest", NanRule::lowest}};
 constexpr NamedPolicy<NoNanRule> no_nan_rules[] = {{"max", NoNanRule::max}, {"sign_bit_flip", NoNanRule::sign_bit_flip}};
 constexpr NamedPolicy<NegativeScale> negative_scales[] = {{"magnitude", NegativeScale::magnitude},
                                                           {"nan", NegativeScale::nan},

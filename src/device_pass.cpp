@@ -35,7 +35,11 @@ TensorFacts DevicePass::facts() const {
   return facts;
 }
 
-bool DevicePass::knows(const TensorCast& cast) { return on_kernels(cast.plan) && (cast.rule || cast.given); }
+bool DevicePass::knows(const TensorCast& cast) {
+  // Their sums count a product that is NaN as lost, whatever the cast makes of it.
+  const bool sums = !clamps_nan(cast.plan.format, cast.plan.cast);
+  return on_kernels(cast.plan) && sums && (cast.rule || cast.given);
+}
 
 CastResult DevicePass::measure_cast(const TensorFacts& facts, TensorCast& cast, float whole_amax) const {
   CastResult result;

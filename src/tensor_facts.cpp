@@ -80,7 +80,7 @@ BucketPool& pool() {
 
 /// Counts of each thread. Integers, so the order in which threads are added does not matter.
 struct TensorFacts::Counters {
-  explicit Counters(std::int64_t cols) : columns(std::vector<std::uint32_t>(cols)) {}
+  explicit Counters(std::int64_t cols) : columns([cols] { return std::vector<std::uint32_t>(cols); }) {}
   tbb::enumerable_thread_specific<std::unique_ptr<Buckets>> of_thread{[] { return pool().take(); }};
   tbb::enumerable_thread_specific<std::vector<std::uint32_t>> columns;  ///< [cols] largest magnitudes
 };

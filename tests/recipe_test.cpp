@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <random>
 
 #include "sim/names.hpp"
 #include "sim/quantize.hpp"
@@ -129,7 +130,7 @@ std::vector<float> cast_values(std::string_view recipe, Role role, const std::ve
 TEST(Recipes, MakeZerosOfZeros) {
   // These divide by 0 as the code does that they follow.
   const auto divides_by_zero = [](std::string_view name, Role role, bool whole) {
-    return (name == "dsv3_infer" && role == Role::weight) || (whole && (name == "torchao_nvfp4" || name == "vllm_tensor"));
+    return (name == "dsv3_infer" && role == Role::weight) || (whole && name == "torchao_nvfp4");
   };
   for (const NamedRecipe& row : recipes())
     for (const NamedRole& role : roles)
@@ -141,6 +142,42 @@ TEST(Recipes, MakeZerosOfZeros) {
         const bool nan = std::ranges::any_of(values, [](float v) { return is_nan(v); });
         EXPECT_EQ(nan, divides_by_zero(row.name, role.role, whole)) << row.name << " " << role.name << (whole ? ", all 0" : "");
       }
+}
+
+// fminf(NaN, 448) is 448, and the factor of a tensor of zeros is 0: zeros come back, under code 0x7e. Per token the
+// factor has a floor, and elements are divided by it.
+TEST(VllmTensor, MultipliesByTheReciprocalAndClampsNan) {
+  const auto tensor = make_recipe("vllm_tensor", {}), token = make_recipe("vllm_tensor:block=token", {});
+  const std::vector<float> zeros(2 * 256, 0.0f);
+  const BlockGrid whole(2, 256, tensor->plan().block), rows(2, 256, token->plan().block);
+  const TensorCodes of_zeros = cast_tensor(tensor->plan(), *tensor->block_rule(), whole, false, zeros);
+  EXPECT_EQ(of_zeros.scales[0].scale_inv, 0.0f);
+  EXPECT_EQ(of_zeros.codes[3], 0x7e);
+  const TensorCodes of_rows = cast_tensor(token->plan(), *token->block_rule(), rows, false, zeros);
+  EXPECT_EQ(of_rows.scales[1].scale_inv, 1.0f / (448.0f * 512.0f));
+  EXPECT_EQ(of_rows.codes[3], 0);
+
+  std::mt19937 random(3);
+  std::vector<float> x(2 * 256);
+  for (float& v : x) v = to_bf16(std::normal_distribution<float>(0.0f, 3.0f)(random));
+  x[300] = std::numeric_limits<float>::quiet_NaN();
+  float amax[2] = {};
+  for (int i = 0; i < 512; ++i) amax[i / 256] = std::fmax(amax[i / 256], std::fabs(x[i]));
+  const float s = std::fmax(amax[0], amax[1]) / 448.0f, inverse = 1.0f / s;
+  const TensorCodes by_tensor = cast_tensor(tensor->plan(), *tensor->block_rule(), whole, false, x);
+  const TensorCodes by_token = cast_tensor(token->plan(), *token->block_rule(), rows, false, x);
+  for (int i = 0; i < 512; ++i) {
+    EXPECT_EQ(by_tensor.codes[i], encode(e4m3, std::fmax(-448.0f, std::fmin(x[i] * inverse, 448.0f)))) << i;
+    EXPECT_EQ(by_token.codes[i], encode(e4m3, std::fmax(-448.0f, std::fmin(x[i] / (amax[i / 256] / 448.0f), 448.0f)))) << i;
+  }
+}
+
+// fmaxf(NaN, -448) comes first.
+TEST(VllmGroup, ClampsNanFromBelow) {
+  const auto made = make_recipe("vllm_group", {});
+  std::vector<float> x(2 * 128, 1.0f);
+  x[5] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(cast_tensor(made->plan(), *made->block_rule(), BlockGrid(2, 128, made->plan().block), false, x).codes[5], 0xfe);
 }
 
 // The tensor factor 448 / amax times the local 2^127 of a block of zeros was infinite, and infinity times 0 is NaN.

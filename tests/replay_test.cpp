@@ -145,12 +145,13 @@ Fixture sixteens() {
   f.add("L0", "dy", 64, 128, 3);
   f.of_step(0, 1)[1000] = std::numeric_limits<float>::quiet_NaN();
   f.of_step(1, 0)[5] = 3000.0f;
+  std::ranges::fill(f.of_step(2, 1), 0.0f);  // a factor of 0: some kernels clamp its NaNs
   return f;
 }
 
 const std::vector<std::string> second_kinds{
     "te_nvfp4:sr=off", "te_nvfp4", "te_nvfp4:row_scaled=on", "te_nvfp4:4over6=mse:weights=1d", "te_nvfp4:rht=off:4over6=mae",
-    "torchao_nvfp4", "torchao_nvfp4:levels=1", "moss", "coat", "vllm_group", "dsv3_infer:scales=ue8m0", "microxcaling",
+    "torchao_nvfp4", "torchao_nvfp4:levels=1", "moss", "coat", "vllm_group", "vllm_tensor", "vllm_tensor:block=token", "vllm_tensor:apply=divide", "dsv3_infer:scales=ue8m0", "microxcaling",
     "microxcaling:round=floor:format=int8", "deepgemm_fp4", "tilekernels_e5m6", "tilekernels_e5m6:e5m6=rne",
     "torchao_rowwise_with_gw_hp", "logfmt", "coat_optimizer", "torchao_mx:scale=even:format=e2m3", "sglang_group:scales=row_ue8m0", "unit_scaling_library",
     "te_current:hadamard.size=16", "te_current:hadamard.size=16:tile.shape=allx1", "torchao_rowwise:hadamard.size=16",
@@ -239,7 +240,8 @@ TEST(Replay, EqualsTheWholeTensorCastOfEveryKindOfRecipeForEveryProduct) {
       const std::span x = f.of_step(item.tensor, item.step);
       const BlockGrid grid(info.rows, info.cols, cast.block);
       if (cast.plan.codec != Codec::none) {
-        EXPECT_NEAR(item.results[i].sums.noise() / codec_noise(cast.plan.codec, grid, turned, x), 1.0, 1e-9) << cast.gemm;
+        const double noise = codec_noise(cast.plan.codec, grid, turned, x);
+        EXPECT_NEAR(item.results[i].sums.noise(), noise, 1e-9 * noise) << cast.gemm;
         continue;
       }
       const TensorCodes codes = cast_tensor(recipe->plan(), *rule, grid, turned, x);

@@ -25,6 +25,8 @@ constexpr Choice<Rounding> rounding_names[] = {
 constexpr Choice<Overflow> overflow_names[] = {{"saturate", Overflow::saturate}, {"special", Overflow::special}};
 constexpr Choice<ZeroRule> zero_names[] = {
     {"keep", ZeroRule::keep}, {"drop", ZeroRule::drop}, {"drop-exact", ZeroRule::drop_exact}};
+constexpr Choice<NanRule> element_nan_names[] = {
+    {"nan", NanRule::all_ones}, {"max", NanRule::max}, {"lowest", NanRule::lowest}};
 constexpr Choice<Codec> codec_names[] = {{"none", Codec::none},
                                         {"logfmt8", Codec::logfmt8},
                                         {"logfmt10", Codec::logfmt10},
@@ -201,6 +203,7 @@ constexpr RecipeField table[] = {
     choice<&C::rounding, rounding_names>("element.rounding", "what a value between two codes becomes"),
     choice<&C::overflow, overflow_names>("element.overflow", "values beyond MAX: MAX, or infinity and NaN"),
     choice<&C::zero, zero_names>("element.zero", "sign of zero results: that of the input, none, or none for an exact zero"),
+    choice<&C::element_nan, element_nan_names>("element.nan", "what a NaN becomes: NaN, or MAX or -MAX where the kernel clamps with fmin or fmax first"),
     choice<&C::codec, codec_names>("element.codec", "elements that are no scaled floating-point format; with scale.rule = fixed"),
     {"tile.shape", T::text, "ROWSxCOLUMNS that share a scale, columns along the contracted dimension; tensor", tile_text, set_tile},
     choice<&C::whole_tiles, ragged_names>("tile.ragged", "a dimension that the tile does not divide: pad with zeros, or refuse"),

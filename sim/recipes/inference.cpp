@@ -7,14 +7,15 @@ namespace {
 
 constexpr RecipeRow rows[] = {
     {"vllm_group", "vLLM per_token_group_quant", "source", "vLLM csrc/quantization/w8a8/fp8/per_token_group_quant.cu",
-     "1x128, s = amax / 448, x / s", "tile.shape=1x128 amax.floor=1e-10 scale.rule=quotient scale.apply=divide",
+     "1x128, s = amax / 448, x / s", "tile.shape=1x128 amax.floor=1e-10 scale.rule=quotient scale.apply=divide element.nan=lowest",
      "weight: tile.shape=128x128",
      "scales: fp32=() ue8m0=(scale.pow2=up scale.floor=1e-10); floor: amax=() scale=(amax.floor=0 scale.floor=1e-10);"
      "block -> tile.shape"},
     {"vllm_tensor", "vLLM scaled_fp8_quant", "source", "vLLM csrc/quantization/w8a8/fp8/common.cu",
-     "per tensor, s = amax / 448, x / s, or times 1 / s where the caller inverted it",
-     "scale.rule=quotient scale.apply=divide", "",
-     "apply: divide=() inverted=(scale.apply=inverse); block -> tile.shape: token=(activation: tile.shape=1xall)"},
+     "per tensor, s = amax / 448, x times 1 / s; per token, s at least 1 / (448 * 512), x / s",
+     "scale.rule=quotient element.nan=max", "",
+     "apply: inverted=() divide=(scale.apply=divide);"
+     "block -> tile.shape: token=(activation: tile.shape=1xall scale.apply=divide scale.floor=4.359654e-06)"},
     {"sglang_group", "SGLang per_token_group_quant_8bit", "source", "SGLang sgl-kernel per_token_group_quant_8bit.cu",
      "1x128, factor and multiplier rounded apart, amax floor 1e-10",
      "tile.shape=1x128 amax.floor=1e-10 scale.rule=quotient scale.quotient=reciprocal scale.apply=max-over-amax",

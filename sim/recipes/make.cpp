@@ -39,6 +39,7 @@ Plan plan_of(const CastRecord& cast) {
   plan.cast.rounding = cast.rounding;
   plan.cast.overflow = cast.overflow;
   plan.cast.zero = cast.zero;
+  plan.cast.nan = cast.element_nan;
   plan.block = cast.tile;
   plan.amax_rule = cast.nan;
   plan.storage = cast.store;

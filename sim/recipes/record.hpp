@@ -22,6 +22,7 @@ struct CastRecord {
   Rounding rounding = Rounding::nearest_even;
   Overflow overflow = Overflow::saturate;
   ZeroRule zero = ZeroRule::keep;
+  NanRule element_nan = NanRule::all_ones;
   Codec codec = Codec::none;
   // tile
   BlockShape tile;

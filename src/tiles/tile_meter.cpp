@@ -72,8 +72,8 @@ void count_exponents(const CastRow& row, ScaledExponents& bins) {
 
 }  // namespace
 
-TileMeter::TileMeter(std::int64_t rows, std::int64_t cols, std::vector<TilePlan> casts, std::vector<CastLimits> limits)
-    : rows_(rows), cols_(cols), casts_(std::move(casts)), limits_(std::move(limits)), results_(casts_.size()) {
+TileMeter::TileMeter(std::int64_t rows, std::int64_t cols, std::vector<TilePlan> casts)
+    : rows_(rows), cols_(cols), casts_(std::move(casts)), results_(casts_.size()) {
   for (std::size_t i = 0; i < casts_.size(); ++i) {
     const TilePlan& how = casts_[i];
     const auto found = std::ranges::find_if(layouts_, [&](const Layout& layout) {
@@ -91,7 +91,7 @@ std::shared_ptr<TileMeter::Rows> TileMeter::rows(std::int64_t first, std::int64_
   return std::make_shared<Rows>(*this, first, last);
 }
 
-void TileMeter::add(Rows& rows, std::int64_t r, std::size_t cast, const CastRow& row,
+void TileMeter::add(Rows& rows, std::int64_t r, std::size_t cast, const CastLimits& limits, const CastRow& row,
                     const std::uint32_t* stored) const {
   const std::size_t l = layout_of_[cast];
   const Layout& layout = layouts_[l];
@@ -110,9 +110,9 @@ void TileMeter::add(Rows& rows, std::int64_t r, std::size_t cast, const CastRow&
       }
       rows.content[l][line + k].merge(content);
     }
-    const float* value = limits_[cast].by_magic ? nullptr : row.value + begin;
+    const float* value = limits.by_magic ? nullptr : row.value + begin;
     rows.losses[cast][line + k].merge(
-        {error_sums(limits_[cast], {row.x + begin, row.scale + begin, row.scale_inv + begin, value, n}),
+        {error_sums(limits, {row.x + begin, row.scale + begin, row.scale_inv + begin, value, n}),
          {row.scale[begin], row.scale_inv[begin]},
          stored[begin]});
   }

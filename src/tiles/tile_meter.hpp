@@ -49,18 +49,18 @@ struct TilePlan {
 /// Sums the tiles of every cast of one tensor while CastPass walks over its rows.
 class TileMeter {
  public:
-  /// limits  [casts]
-  TileMeter(std::int64_t rows, std::int64_t cols, std::vector<TilePlan> casts, std::vector<CastLimits> limits);
+  TileMeter(std::int64_t rows, std::int64_t cols, std::vector<TilePlan> casts);
   ~TileMeter();
 
   /// The tiles that some consecutive rows touch; filled by one thread.
   class Rows;
   /// Rows [first, last).
   std::shared_ptr<Rows> rows(std::int64_t first, std::int64_t last) const;
-  /// One row of one cast. Casts come in order; `row` holds what the cast used.
+  /// One row of one cast. Casts come in order; `limits` and `row` are what the cast used.
   ///
   /// stored  [cols] stored_scale() of each element's block
-  void add(Rows& rows, std::int64_t r, std::size_t cast, const CastRow& row, const std::uint32_t* stored) const;
+  void add(Rows& rows, std::int64_t r, std::size_t cast, const CastLimits& limits, const CastRow& row,
+           const std::uint32_t* stored) const;
   /// Takes in the next rows of the tensor, in order.
   void merge(const Rows& rows);
   /// [casts]; to be called once after the last row.
@@ -75,7 +75,6 @@ class TileMeter {
 
   std::int64_t rows_, cols_;
   std::vector<TilePlan> casts_;
-  std::vector<CastLimits> limits_;
   std::vector<Layout> layouts_;          ///< distinct tiles
   std::vector<std::size_t> layout_of_;   ///< [casts]
   std::shared_ptr<Rows> open_;           ///< the tiles of the block row that is not complete yet
