@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Two commands for a machine with nothing on it (Debian 12, Ubuntu 24.04 or newer):
 #   ./run.sh demo    install what is missing, build, replay the bundled trace, draw the figure
-#   ./run.sh check   install what is missing, build, run every test
+#   ./run.sh check   install what is missing, build, run every test, also under the sanitizers (half an hour)
 # Nothing needs root if nothing is missing.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -22,7 +22,7 @@ portable_packages=(xz-utils libaec-dev zlib1g-dev)
 usage() {
   sed -n '2,5s/^# \{0,1\}//p' "$0"
   echo "  ./run.sh bench   build, measure the speeds of the README"
-  echo "  ./run.sh check-sanitized   tests under the sanitizers, and the fuzzers: not part of check yet"
+  echo "  ./run.sh check-plain | check-sanitized   the two parts of check"
   echo "  ./run.sh claims  [--quick]  test the claims of the field: notebooks-data/claims.md (under an hour; about a minute)"
   echo "  ./run.sh portable  build one binary for another machine: build/portable/fp8scope"
   exit "${1:-2}"
@@ -69,8 +69,11 @@ demo() {
   echo "figure   demo-out/replay.png"
 }
 
-check() {
+install_for_check() {
   install_missing "${build_packages[@]}" "${figure_packages[@]}" "${check_packages[@]}"
+}
+
+check_plain() {
   build release
   command -v clang++ >/dev/null && build clang fp8scope
   ctest --preset release -j "$(nproc)"
@@ -79,6 +82,10 @@ check() {
 # The parsers under AddressSanitizer and UBSan, the threads under ThreadSanitizer, and every fuzzer for
 # half a minute.
 check_sanitized() {
+  if ! command -v clang++ >/dev/null; then
+    echo "skipped: the sanitizers and fuzzers need clang++" >&2
+    return 0
+  fi
   build asan asan_tests fuzzers  # one build for both
   # Without the products of whole traces: minutes each here, and the tests of gemm are among the rest.
   ctest --preset asan -L asan -E 'ReplayGemms|Products' -j "$(nproc)"
@@ -97,9 +104,17 @@ portable() {
 case "${1:-}" in
   portable) portable ;;
   demo) demo ;;
-  check) check ;;
+  check)  # the plain tests last: theirs is the summary that stays in sight
+    install_for_check
+    check_sanitized
+    check_plain
+    ;;
+  check-plain)
+    install_for_check
+    check_plain
+    ;;
   check-sanitized)
-    install_missing "${build_packages[@]}" "${check_packages[@]}"
+    install_for_check
     check_sanitized
     ;;
   bench)
