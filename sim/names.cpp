@@ -23,6 +23,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 std::string unknown_name(std::string_view what, std::string_view name,
                          std::span<const std::string_view> known) {
   std::string message = "unknown " + std::string(what) + " '" + std::string(name) + "'";
+  if (name.find(' ') != name.npos) message += " (part names by commas)";
   const auto nearest = std::ranges::min_element(
       known, {}, [&](std::string_view candidate) { return edit_distance(name, candidate); });
   if (nearest != known.end() && edit_distance(name, *nearest) <= std::max<std::size_t>(1, name.size() / 3))
