@@ -1,134 +1,22 @@
-#include "src/cast_pass.hpp"
-
 #include <fmt/format.h>
-#include <tbb/enumerable_thread_specific.h>
-#include <tbb/parallel_for.h>
 
-#include <algorithm>
-#include <limits>
 #include <numeric>
 
 #include "sim/philox.hpp"
 #include "sim/quantize.hpp"
-#include "sim/tensor_cast.hpp"
-#include "sim/simd/codec.hpp"
 #include "sim/simd/error_sums.hpp"
-#include "sim/simd/magnitudes.hpp"
+#include "src/cast_pass_parts.hpp"
 #include "src/errors.hpp"
-#include "src/large_array.hpp"
 
 namespace fp8scope {
 namespace {
 
 /// Rows whose transform is held at a time.
 constexpr std::int64_t prepared_rows = 256;
-/// Rows that a thread transforms at a time: those of a transform down the columns.
-constexpr std::int64_t group_rows = 16;
 /// Rows whose tiles are held at a time.
 constexpr std::int64_t tile_panel_rows = 256;
 
-float from_magnitude(std::uint32_t bits) { return bits_float(bits > inf_bits ? 0x7fc00000u : bits); }
-
 }  // namespace
-
-/// What some casts take instead of the tensor: its Hadamard transform. The first is the tensor itself.
-struct CastPass::Transform {
-  Hadamard how;
-  bool turned = false;
-  std::vector<std::uint32_t> columns, column_numbers;  ///< [cols] largest magnitudes, with and without NaN
-  LargeArray<float> x;                                 ///< [count, cols] of the panel
-
-  void apply(std::int64_t count, std::int64_t cols, const float* from) {
-    x.resize(static_cast<std::size_t>(count * cols));
-    for_each_group(count, cols, [&](std::int64_t rows, std::int64_t begin) {
-      const auto size = static_cast<std::size_t>(rows * cols);
-      hadamard(how, rows, cols, turned, {from + begin, size}, {x.data() + begin, size});
-    });
-  }
-  /// Takes in the columns of a panel, whose transform is not kept.
-  void find_columns(std::int64_t count, std::int64_t cols, const float* from) {
-    struct Space {
-      explicit Space(std::int64_t n) : largest(n), numbers(n), here(n), x(group_rows * n) {}
-      std::vector<std::uint32_t> largest, numbers, here;
-      std::vector<float> x;
-    };
-    tbb::enumerable_thread_specific<Space> spaces([&] { return Space(cols); });
-    for_each_group(count, cols, [&](std::int64_t rows, std::int64_t begin) {
-      Space& space = spaces.local();
-      hadamard(how, rows, cols, turned, {from + begin, static_cast<std::size_t>(rows * cols)}, space.x);
-      column_magnitudes(space.x.data(), rows, cols, space.here.data());
-      raise_magnitudes(space.here.data(), cols, space.largest.data());
-      for (std::int64_t c = 0; c < cols; ++c) {
-        if (space.here[c] <= inf_bits) continue;
-        space.here[c] = 0;
-        for (std::int64_t r = 0; r < rows; ++r)
-          space.here[c] = larger_magnitude(AmaxRule::ignore_nan, space.here[c], space.x[r * cols + c]);
-      }
-      raise_magnitudes(space.here.data(), cols, space.numbers.data());
-    });
-    columns.resize(cols, 0);
-    column_numbers.resize(cols, 0);
-    for (const Space& space : spaces) {
-      raise_magnitudes(space.largest.data(), cols, columns.data());
-      raise_magnitudes(space.numbers.data(), cols, column_numbers.data());
-    }
-  }
-  /// Calls work(rows, number of the first element) for every group of 16 rows.
-  static void for_each_group(std::int64_t count, std::int64_t cols, const auto& work) {
-    tbb::parallel_for(std::int64_t{0}, (count + group_rows - 1) / group_rows, [&](std::int64_t g) {
-      work(std::min(group_rows, count - g * group_rows), g * group_rows * cols);
-    });
-  }
-  static std::uint32_t largest(const std::vector<std::uint32_t>& columns) {
-    return *std::ranges::max_element(columns);
-  }
-};
-
-/// The blocks of one shape. `magnitudes` are bits: above infinity where there is a NaN.
-struct CastPass::Layout {
-  std::size_t transform;
-  BlockShape block;
-  std::int64_t rows;  ///< of a block, resolved
-  std::int64_t cols;
-  std::int64_t across;
-  std::vector<std::uint32_t> magnitudes;  ///< [block rows of the panel, across]; of tall blocks only
-
-  bool whole() const { return block == BlockShape{}; }
-  bool single_row() const { return !whole() && rows == 1; }
-  bool tall() const { return !whole() && !single_row(); }
-};
-
-/// Range of the scales of a cast, and how near it came to clipping. Minima: the order is free.
-struct CastPass::ScaleRange {
-  float low = std::numeric_limits<float>::infinity();
-  float high = 0.0f;
-  double headroom = std::numeric_limits<double>::infinity();
-  std::uint64_t blocks = 0, floored = 0;
-
-  /// Several threads may look at a block; one of them counts it.
-  void add(const Scales& scales, float amax, float max, float floor, bool count) {
-    blocks += count;
-    floored += count && amax < floor;
-    low = std::min(low, scales.scale_inv);
-    high = std::max(high, scales.scale_inv);
-    if (is_finite(amax) && amax > 0.0f)
-      headroom = std::min(headroom, static_cast<double>(max) * scales.scale_inv / amax);
-  }
-  void merge(const ScaleRange& other) {
-    low = std::min(low, other.low);
-    high = std::max(high, other.high);
-    headroom = std::min(headroom, other.headroom);
-    blocks += other.blocks;
-    floored += other.floored;
-  }
-};
-
-struct CastPass::Tile {
-  std::vector<ErrorSums> sums;      ///< [casts]
-  std::vector<ScaleRange> ranges;   ///< [casts]
-  double bulk_power = 0.0;
-  std::shared_ptr<TileMeter::Rows> tiles;
-};
 
 CastPass::~CastPass() = default;
 
@@ -226,46 +114,6 @@ void CastPass::settle_transformed() {
 
 void CastPass::prepare(std::int64_t count, const float* x) {
   for (std::size_t t = 1; t < transforms_.size(); ++t) transforms_[t].find_columns(count, facts_.cols(), x);
-}
-
-/// The largest magnitude of block (block_row, k) of the panel, NaN as the rule says. `bits` is the
-/// largest pattern; only where that is a NaN to be ignored are the elements looked at again.
-float CastPass::block_amax(const Layout& layout, AmaxRule rule, std::uint32_t bits,
-                           const Panel& panel, std::int64_t block_row, std::int64_t k) const {
-  if (bits <= inf_bits || rule == AmaxRule::propagate_nan) return from_magnitude(bits);
-  const std::int64_t cols = facts_.cols();
-  const std::int64_t begin = k * layout.cols, end = std::min(begin + layout.cols, cols);
-  std::uint32_t largest = 0;
-  if (layout.tall() && layout.block.rows == 0) {
-    const Transform& transform = transforms_[layout.transform];
-    const auto& columns = layout.transform == 0 ? facts_.column_largest_number() : transform.column_numbers;
-    for (std::int64_t c = begin; c < end; ++c) largest = std::max(largest, columns[c]);
-  } else {
-    const std::int64_t last = std::min((block_row + 1) * layout.rows, panel.count);
-    for (std::int64_t r = block_row * layout.rows; r < last; ++r)
-      for (std::int64_t c = begin; c < end; ++c)
-        largest = larger_magnitude(rule, largest, panel.of[layout.transform][r * cols + c]);
-  }
-  return from_magnitude(largest);
-}
-
-void CastPass::find_block_amaxes(Layout& layout, const Panel& panel) {
-  const std::int64_t cols = facts_.cols();
-  if (layout.block.rows == 0) {  // one block row: the whole height, known from the facts or from prepare()
-    const auto& columns = layout.transform == 0 ? facts_.column_largest() : transforms_[layout.transform].columns;
-    layout.magnitudes.resize(layout.across);
-    segment_magnitudes(columns.data(), cols, layout.cols, layout.magnitudes.data());
-    return;
-  }
-  const std::int64_t down = (panel.count + layout.rows - 1) / layout.rows;
-  layout.magnitudes.resize(down * layout.across);
-  tbb::parallel_for(std::int64_t{0}, down, [&](std::int64_t d) {
-    std::vector<std::uint32_t> columns(cols);
-    column_magnitudes(panel.of[layout.transform] + d * layout.rows * cols,
-                      std::min(layout.rows, panel.count - d * layout.rows), cols, columns.data());
-    segment_magnitudes(columns.data(), cols, layout.cols,
-                       layout.magnitudes.data() + d * layout.across);
-  });
 }
 
 CastPass::Workspace CastPass::workspace() const {
@@ -377,95 +225,6 @@ void CastPass::measure_row(const Panel& panel, std::int64_t r, Workspace& space,
     if (tiles_) tiles_->add(*tile.tiles, panel.first + r, i, limits, cast_row, of.stored.data());
     row_noise_[i][panel.first + r] = sums.noise();
     tile.sums[i].merge(sums);
-  }
-}
-
-/// The rule of block k of a row, with the factor that it lies under.
-ScaleRule CastPass::rule_at(std::size_t cast, const Panel& panel, const Workspace& space, std::int64_t r,
-                            std::int64_t k) const {
-  const Plan& plan = casts_[cast].plan;
-  if (plan.scope != Scope::row) return rules_[cast];
-  const Layout& layout = layouts_[layout_of_[cast]];
-  const bool propagate = plan.amax_rule == AmaxRule::propagate_nan;
-  if (casts_[cast].turned) {  // of the column
-    const Transform& t = transforms_[layout.transform];
-    const bool plain = layout.transform == 0;
-    const auto& columns = propagate ? (plain ? facts_.column_largest() : t.columns)
-                                    : (plain ? facts_.column_largest_number() : t.column_numbers);
-    return with_tensor_amax(rules_[cast], from_magnitude(columns[k * layout.cols]));
-  }
-  std::uint32_t bits = *std::ranges::max_element(space.segments[layout_of_[cast]]);
-  if (bits > inf_bits && !propagate) {
-    const std::span row(panel.of[layout.transform] + r * facts_.cols(), static_cast<std::size_t>(facts_.cols()));
-    bits = float_bits(amax(AmaxRule::ignore_nan, row));
-  }
-  return with_tensor_amax(rules_[cast], from_magnitude(bits));
-}
-
-/// What the codec of a cast makes of all blocks of a block row.
-void CastPass::fill_codec_values(std::size_t cast, const Panel& panel, std::int64_t block_row, Workspace::OfCast& of) const {
-  const Layout& layout = layouts_[layout_of_[cast]];
-  const std::int64_t cols = facts_.cols(), rows = std::min(layout.rows, panel.count - block_row * layout.rows);
-  const auto size = static_cast<std::size_t>(rows * cols);
-  of.block_values.resize(size);
-  codec_matrix(casts_[cast].plan.codec, BlockGrid(rows, cols, {layout.rows, layout.cols}),
-               {panel.of[layout.transform] + block_row * layout.rows * cols, size}, of.block_values);
-}
-
-/// The elements of a block along the contracted dimension first, for a choice between two casts of it.
-std::vector<float> CastPass::block_elements(std::size_t cast, const Panel& panel, std::int64_t block_row,
-                                            std::int64_t k) const {
-  const Layout& layout = layouts_[layout_of_[cast]];
-  const std::int64_t cols = facts_.cols();
-  const std::int64_t r0 = block_row * layout.rows, r1 = std::min(r0 + layout.rows, panel.count);
-  const std::int64_t c0 = k * layout.cols, c1 = std::min(c0 + layout.cols, cols);
-  const float* x = panel.of[layout.transform];
-  std::vector<float> block;
-  if (casts_[cast].turned)
-    for (std::int64_t c = c0; c < c1; ++c)
-      for (std::int64_t r = r0; r < r1; ++r) block.push_back(x[r * cols + c]);
-  else
-    for (std::int64_t r = r0; r < r1; ++r) block.insert(block.end(), x + r * cols + c0, x + r * cols + c1);
-  return block;
-}
-
-void CastPass::fill_scales(std::size_t cast, const Panel& panel, std::int64_t r, Workspace& space,
-                           Tile& tile) {
-  const Layout& layout = layouts_[layout_of_[cast]];
-  const TensorCast& how = casts_[cast];
-  Workspace::OfCast& of = space.casts[cast];
-  const std::int64_t block_row = layout.block.rows == 0 ? 0 : r / layout.rows;
-  const bool first = layout.block.rows == 0 ? panel.first + r == 0 : r % layout.rows == 0;
-  if (of.filled == block_row && !first) return;
-  of.filled = block_row;
-  if (how.plan.codec != Codec::none) fill_codec_values(cast, panel, block_row, of);
-  if (layout.whole()) {
-    std::ranges::fill(of.scale, how.scales.scale);
-    std::ranges::fill(of.scale_inv, how.scales.scale_inv);
-    if (tiles_)
-      std::ranges::fill(of.stored, how.given ? float_bits(how.scales.scale_inv)
-                                             : stored_scale(rules_[cast], how.plan.storage, results_[cast].amax));
-    return;
-  }
-  const std::uint32_t* bits = layout.single_row()
-                                  ? space.segments[layout_of_[cast]].data()
-                                  : layout.magnitudes.data() + block_row * layout.across;
-  const bool by_column = how.plan.scope == Scope::row && how.turned;
-  ScaleRule rule = by_column ? rules_[cast] : rule_at(cast, panel, space, r, 0);
-  for (std::int64_t k = 0; k < layout.across; ++k) {
-    const std::int64_t begin = k * layout.cols, end = std::min(begin + layout.cols, facts_.cols());
-    const float amax = block_amax(layout, how.plan.amax_rule, bits[k], panel, block_row, k);
-    if (by_column) rule = rule_at(cast, panel, space, r, k);
-    const ScaleRule chosen = how.plan.select == Select::none
-                                 ? rule
-                                 : select_4over6(how.plan, rule, amax, block_elements(cast, panel, block_row, k),
-                                                 how.turned ? layout.rows : layout.cols);
-    const Scales scales = block_scales(chosen, amax);
-    tile.ranges[cast].add(scales, amax, limits_[cast].max, floor_of(how), first);
-    if (tiles_)
-      std::fill(of.stored.begin() + begin, of.stored.begin() + end, stored_scale(chosen, how.plan.storage, amax));
-    std::fill(of.scale.begin() + begin, of.scale.begin() + end, scales.scale);
-    std::fill(of.scale_inv.begin() + begin, of.scale_inv.begin() + end, scales.scale_inv);
   }
 }
 

@@ -3,13 +3,9 @@
 #include <algorithm>
 #include <limits>
 
+#include "sim/simd/magnitudes.hpp"
+
 namespace fp8scope {
-namespace {
-
-float from_magnitude(std::uint32_t bits) { return bits_float(bits > inf_bits ? 0x7fc00000u : bits); }
-
-}  // namespace
-
 bool on_kernels(const Plan& plan) {
   return plan.hadamard.size == 0 && plan.select == Select::none && plan.scope != Scope::row;
 }

@@ -3,7 +3,12 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "sim/bits.hpp"
+
 namespace fp8scope {
+
+/// The magnitude of a pattern; any NaN is the quiet one.
+constexpr float from_magnitude(std::uint32_t bits) { return bits_float(bits > inf_bits ? 0x7fc00000u : bits); }
 
 /// column_max[c] = max over the rows of the bits of |x[r, c]|. As integers: a NaN is above infinity.
 ///
