@@ -6,6 +6,7 @@
 #include "sim/simd/magnitudes.hpp"
 
 namespace fp8scope {
+
 bool on_kernels(const Plan& plan) {
   return plan.hadamard.size == 0 && plan.select == Select::none && plan.scope != Scope::row;
 }

@@ -189,7 +189,7 @@ template <int kMantissa, Work kWork>
 void cast_to(const CastPlan& plan, const float* x, std::size_t n, std::size_t tile,
              const float* scale, std::uint8_t* codes, bool stream) {
   // A tile that is neither a multiple nor a part of the vector would leave the next one unaligned.
-  if (stream && (tile % 64 == 0 || tile >= n || tiles_share_step(tile)))
+  if (stream && (tile % step == 0 || tile >= n || tiles_share_step(tile)))
     cast_as<kMantissa, kWork, true>(plan, x, n, tile, scale, codes);
   else
     cast_as<kMantissa, kWork, false>(plan, x, n, tile, scale, codes);
