@@ -180,6 +180,23 @@ TEST(VllmGroup, ClampsNanFromBelow) {
   EXPECT_EQ(cast_tensor(made->plan(), *made->block_rule(), BlockGrid(2, 128, made->plan().block), false, x).codes[5], 0xfe);
 }
 
+// quant = amax != 0 ? 448 / amax : 1, factor 1 / quant; or the factor rounded up to a power of two and turned over.
+TEST(TrtLlm1x128, IsItsTwoLinesForEveryBfloat16) {
+  const ScaleRule fp32 = *make_recipe("trtllm_1x128", {})->block_rule();
+  const ScaleRule ue8m0 = *make_recipe("trtllm_1x128:scales=ue8m0", {})->block_rule();
+  for (std::uint32_t word = 0; word <= inf_bits >> 16; ++word) {
+    const float amax = bits_float(word << 16), quant = amax != 0.0f ? 448.0f / amax : 1.0f;
+    const Scales s = block_scales(fp32, amax);
+    EXPECT_EQ(s.scale, quant) << amax;
+    EXPECT_EQ(s.scale_inv, 1.0f / quant) << amax;
+    if (amax < 0x1p-110f && amax != 0.0f) continue;  // the factor would leave E8M0
+    if (!is_finite(amax)) continue;
+    const float raw = 1.0f / quant, factor = std::exp2(std::ceil(std::log2(static_cast<double>(raw))));
+    EXPECT_EQ(block_scales(ue8m0, amax).scale_inv, factor) << amax;
+    EXPECT_EQ(block_scales(ue8m0, amax).scale, 1.0f / factor) << amax;
+  }
+}
+
 // The tensor factor 448 / amax times the local 2^127 of a block of zeros was infinite, and infinity times 0 is NaN.
 TEST(MossRecipe, KeepsTheMultiplierOfEveryBlockFinite) {
   const auto made = make_recipe("moss", {});

@@ -51,7 +51,7 @@ constexpr Choice<Pow2> pow2_names[] = {
     {"none", Pow2::none}, {"down", Pow2::down}, {"up", Pow2::up}, {"log2", Pow2::log2}};
 constexpr Choice<ScaleRule::Quotient> quotient_names[] = {{"division", ScaleRule::Quotient::division},
                                                           {"reciprocal", ScaleRule::Quotient::reciprocal}};
-constexpr Choice<bool> big_names[] = {{"float32", false}, {"input", true}};
+constexpr Choice<Big> big_names[] = {{"float32", Big::float32}, {"input", Big::input}, {"infinity", Big::infinity}};
 constexpr Choice<bool> infinity_names[] = {{"one", false}, {"zero", true}};
 constexpr Choice<bool> reciprocal_names[] = {{"exact", false}, {"te-2.12", true}};
 constexpr Choice<ScaleStorage> store_names[] = {{"fp32", ScaleStorage::fp32},
@@ -216,7 +216,7 @@ constexpr RecipeField table[] = {
     choice<&C::pow2, pow2_names>("scale.pow2", "te, torchao: the multiplier; quotient: the factor becomes a power of two"),
     choice<&C::quotient, quotient_names>("scale.quotient", "quotient: fl(amax / MAX), or fl(amax * fl(1/MAX))"),
     real<&C::scale_floor>("scale.floor", "quotient: smallest dequantise factor"),
-    choice<&C::big_of_input, big_names>("scale.big", "te: an infinite quotient becomes the largest number of this type"),
+    choice<&C::big, big_names>("scale.big", "te: an infinite quotient becomes the largest number of this type, or stays"),
     choice<&C::zero_for_infinity, infinity_names>("scale.infinity", "te: multiplier of an infinite amax"),
     integer<&C::infinity_code, 254, 255>("scale.infinity_code", "e8m0-rceil: code of an infinite amax"),
     integer<&C::exponent_bits, 2, 8>("scale.exponent_bits", "e8m0: fewer bits clamp at the bottom and give NaN at the top"),

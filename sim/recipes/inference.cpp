@@ -23,8 +23,8 @@ constexpr RecipeRow rows[] = {
      "scales: fp32=() ue8m0=(scale.pow2=up scale.store=e8m0) "
      "row_ue8m0=(scale.pow2=up scale.store=e8m0 scale.apply=max-over-amax-always); block -> tile.shape"},
     {"trtllm_1x128", "TensorRT-LLM, FlashInfer scale_1x128", "source", "TensorRT-LLM fp8_blockscale_gemm scale_1x128_kernel",
-     "1x128, multiplier 448 / amax, factor 1 / multiplier", "tile.shape=1x128", "weight: tile.shape=128x128",
-     "block -> tile.shape"},
+     "1x128, multiplier 448 / amax, factor 1 / multiplier", "tile.shape=1x128 scale.infinity=zero scale.big=infinity",
+     "weight: tile.shape=128x128", "scales: fp32=() ue8m0=(scale.pow2=down scale.store=e8m0); block -> tile.shape"},
     {"trtllm_mxfp8", "TensorRT-LLM, FlashInfer mxfp8_quantize", "source", "TensorRT-LLM quantization.cuh",
      "1x32, E8M0 scales rounded up; its approximate reciprocals are those of powers of two and of 448",
      "tile.shape=1x32 scale.rule=e8m0-rceil scale.store=e8m0", "", "block -> tile.shape; format -> element.format"},

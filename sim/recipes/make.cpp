@@ -17,7 +17,8 @@ ScaleRule rule_of(const CastRecord& cast, const TensorKind& operand) {
   rule.floor = cast.floor;
   rule.add_floor = cast.add_floor;
   rule.scale_floor = cast.scale_floor;
-  if (cast.big_of_input) rule.big = operand.input.max_value();
+  if (cast.big == Big::input) rule.big = operand.input.max_value();
+  if (cast.big == Big::infinity) rule.big = bits_float(inf_bits);
   rule.zero_for_infinity = cast.zero_for_infinity;
   rule.max_exponent = cast.format.max_exponent();
   rule.mantissa_bits = cast.format.mantissa_bits;

@@ -11,6 +11,9 @@
 
 namespace fp8scope {
 
+/// What an infinite quotient becomes.
+enum class Big : std::uint8_t { float32, input, infinity };
+
 /// Which of the remembered amaxes sets the next scale.
 enum class AmaxAlgorithm : std::uint8_t { max, most_recent };
 
@@ -38,7 +41,7 @@ struct CastRecord {
   Pow2 pow2 = Pow2::none;
   ScaleRule::Quotient quotient = ScaleRule::Quotient::division;
   float scale_floor = 0.0f;
-  bool big_of_input = false;  ///< te: an infinite quotient becomes the largest number of the input type
+  Big big = Big::float32;     ///< te
   bool zero_for_infinity = false;
   std::int64_t infinity_code = 254;
   std::int64_t exponent_bits = 8;

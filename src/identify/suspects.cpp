@@ -59,7 +59,7 @@ bool out_of_reach(const CastRecord& cast) {
 }
 
 void add(std::vector<Suspect>& suspects, Suspect suspect) {
-  const bool by_input = suspect.cast.big_of_input;
+  const bool by_input = suspect.cast.big == Big::input;
   for (Suspect& known : suspects)
     if (known.cast == suspect.cast && (!by_input || known.kind.input == suspect.kind.input)) {
       if (recipe_name(known.spec) == recipe_name(suspect.spec) && suspect.spec.size() < known.spec.size())
@@ -120,7 +120,7 @@ std::vector<Suspect> named_suspects(const CodedTensor& dump) {
             s.version = row.version, s.evidence = row.evidence, s.role = role.role;
             s.kind = {role.role, inputs[0], gemm.gemm};
             if (!fit(dump, *row.record, s, options)) continue;
-            const std::size_t types = s.cast.big_of_input ? inputs.size() : 1;
+            const std::size_t types = s.cast.big == Big::input ? inputs.size() : 1;
             for (std::size_t i = 0; i < types; ++i) {
               s.kind.input = inputs[i];
               add(suspects, s);
