@@ -47,9 +47,16 @@ Overflow overflow_by_name(std::string_view name) { return by_name(overflows, nam
 void set_policies(CastRule& rule, const std::vector<std::string>& words) {
   for (const std::string& word : words) {
     const std::size_t at = word.find('=');
-    const ZeroRule zero = rule.zero;  // of the recipe: no library's choice about NaN, infinity and scales
-    if (word == "nvidia") rule = {.rounding = rule.rounding, .overflow = rule.overflow, .zero = zero};
-    else if (word == "ml_dtypes") rule = ml_dtypes_rule(rule.rounding, rule.overflow), rule.zero = zero;
+    // Of the recipe, and no library's choice about NaN, infinity and scales: the sign of zeros, and a clamp.
+    const CastRule before = rule;
+    const bool clamps = before.nan == NanRule::max || before.nan == NanRule::lowest;
+    const auto keep = [&](CastRule policy) {
+      policy.zero = before.zero;
+      if (clamps) policy.nan = before.nan;
+      return policy;
+    };
+    if (word == "nvidia") rule = keep({.rounding = before.rounding, .overflow = before.overflow});
+    else if (word == "ml_dtypes") rule = keep(ml_dtypes_rule(before.rounding, before.overflow));
     else by_name(policy_keys, word.substr(0, at), "--policy").set(rule, at == word.npos ? "" : word.substr(at + 1));
   }
 }

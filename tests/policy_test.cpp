@@ -160,6 +160,9 @@ TEST(Policy, NamingALibrarysPolicyLeavesWhatTheRecipeSaysOfZerosRoundingAndOverf
     EXPECT_EQ(nvidia, before) << row.name;  // it is the default
     EXPECT_EQ(ml_dtypes.zero, before.zero) << row.name;
     EXPECT_EQ(ml_dtypes.rounding, before.rounding) << row.name;
+    if (clamps_nan(e4m3, before)) {
+      EXPECT_EQ(ml_dtypes.nan, before.nan) << row.name;  // a kernel's own clamp
+    }
   }
   CastRule dropped = make_recipe("deepgemm_fp4", {})->plan().cast;
   ASSERT_EQ(dropped.zero, ZeroRule::drop);

@@ -34,7 +34,7 @@ TEST(RecipeFile, GivesBackEveryRowThatWasPrinted) {
 TEST(RecipeFile, GivesBackEveryKeyAtAValueThatIsNotItsDefault) {
   const std::vector<RecipeSetting> settings{
       {"element.format", "e5m6"},        {"element.rounding", "nearest-away"}, {"element.overflow", "special"},
-      {"element.zero", "drop-exact"},    {"tile.shape", "1x48"},              {"tile.ragged", "refuse"},
+      {"element.zero", "drop-exact"},    {"element.nan", "lowest"}, {"tile.shape", "1x48"},              {"tile.ragged", "refuse"},
       {"amax.nan", "propagate"},         {"amax.floor", "1.1754944e-38"},      {"amax.floor_mode", "add"},
       {"amax.flush_subnormal", "true"},  {"scale.rule", "quotient"},           {"scale.max", "447.99997"},
       {"scale.pow2", "up"},              {"scale.quotient", "reciprocal"},     {"scale.floor", "1e-10"},

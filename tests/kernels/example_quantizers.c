@@ -64,7 +64,8 @@ static int quantize(const struct fp8scope_quantize* q, struct way w) {
       for (int64_t r = r0; r < r1; ++r)
         for (int64_t c = c0; c < c1; ++c) {
           const int64_t i = r * q->cols + c;
-          q->codes[i] = encode(w.reciprocal ? load(q, i) * inverse : load(q, i) / s, w.truncate);
+          const float v = w.reciprocal ? load(q, i) * inverse : load(q, i) / s;
+          q->codes[i] = encode(v > -448 ? v : -448, w.truncate); /* as fmaxf(v, -448): a NaN becomes -448 */
         }
     }
   return FP8SCOPE_OK;
