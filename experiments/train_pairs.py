@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """FP8 against BF16 at the end of training, with the control that makes the difference readable.
 
 For every seed one run of each mode, all with the same weights and text, and one more BF16 run whose initial
@@ -9,7 +9,7 @@ Runs are processes of their own, two at a time; each keeps a checkpoint, so that
 goes on where it was. Writes one HDF5 file with every curve and the command, a figure, and prints a table.
 
     experiments/train_pairs.py --model s --steps 1000 --seeds 6            # the default
-    experiments/train_pairs.py --model m --steps 400 --seeds 6 --batch 8
+    experiments/train_pairs.py --model m --steps 200 --seeds 6 --batch 8
     experiments/train_pairs.py --figure-only --model s
 """
 import argparse
