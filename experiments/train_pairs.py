@@ -164,6 +164,8 @@ def main():
     args.figure = args.figure or ROOT / f"notebooks-data/figures/train_pairs_{args.model}.png"
     if not args.figure_only:
         write(args, run_all(args))
+    elif not pathlib.Path(args.output).exists():
+        raise SystemExit(f"{args.output}: no such file; without --figure-only the runs are made, or name it with -o")
     with h5py.File(args.output) as f:
         table(f)
         figure(f, args.figure)

@@ -9,6 +9,7 @@
 
 #include "sim/simd/magnitudes.hpp"
 #include "src/cast_pass.hpp"
+#include "src/column_maxima.hpp"
 #include "src/large_array.hpp"
 
 namespace fp8scope {
@@ -32,31 +33,16 @@ struct CastPass::Transform {
   }
   /// Takes in the columns of a panel, whose transform is not kept.
   void find_columns(std::int64_t count, std::int64_t cols, const float* from) {
-    struct Space {
-      explicit Space(std::int64_t n) : largest(n), numbers(n), here(n), x(group_rows * n) {}
-      std::vector<std::uint32_t> largest, numbers, here;
-      std::vector<float> x;
-    };
-    tbb::enumerable_thread_specific<Space> spaces([&] { return Space(cols); });
+    ColumnMaxima maxima(cols);
+    tbb::enumerable_thread_specific<std::vector<float>> spaces([&] { return std::vector<float>(group_rows * cols); });
     for_each_group(count, cols, [&](std::int64_t rows, std::int64_t begin) {
-      Space& space = spaces.local();
-      hadamard(how, rows, cols, turned, {from + begin, static_cast<std::size_t>(rows * cols)}, space.x);
-      column_magnitudes(space.x.data(), rows, cols, space.here.data());
-      raise_magnitudes(space.here.data(), cols, space.largest.data());
-      for (std::int64_t c = 0; c < cols; ++c) {
-        if (space.here[c] <= inf_bits) continue;
-        space.here[c] = 0;
-        for (std::int64_t r = 0; r < rows; ++r)
-          space.here[c] = larger_magnitude(AmaxRule::ignore_nan, space.here[c], space.x[r * cols + c]);
-      }
-      raise_magnitudes(space.here.data(), cols, space.numbers.data());
+      std::vector<float>& transformed = spaces.local();
+      hadamard(how, rows, cols, turned, {from + begin, static_cast<std::size_t>(rows * cols)}, transformed);
+      maxima.add(transformed.data(), rows);
     });
     columns.resize(cols, 0);
     column_numbers.resize(cols, 0);
-    for (const Space& space : spaces) {
-      raise_magnitudes(space.largest.data(), cols, columns.data());
-      raise_magnitudes(space.numbers.data(), cols, column_numbers.data());
-    }
+    maxima.raise(columns, column_numbers);
   }
   /// Calls work(rows, number of the first element) for every group of 16 rows.
   static void for_each_group(std::int64_t count, std::int64_t cols, const auto& work) {

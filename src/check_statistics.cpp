@@ -97,7 +97,7 @@ void check_errors(cuda::DeviceTensor& tensor, const CheckTensor& t, const BlockC
 }
 
 float bulk_of(const CheckTensor& t) {
-  TensorFacts facts(t.rows, t.cols, false);
+  TensorFacts facts(t.rows, t.cols);
   facts.add(0, t.rows, t.x.data());
   facts.finish();
   return facts.bulk_limit();

@@ -256,7 +256,7 @@ int run_cast(const Args& args) {
   CastPass::require_whole_blocks(job.cast.plan, job.cast.block, input->rows(), input->cols(),
                                  name + ": --recipe " + recipe);
   const std::int64_t step = CastPass::panel_rows({&job.cast, 1});
-  TensorFacts facts(input->rows(), input->cols(), job.cast.block.rows == 0 && job.cast.block.cols != 0);
+  TensorFacts facts(input->rows(), input->cols());
   for_each_panel(*input, step, max_memory,
                  [&](std::int64_t first, std::int64_t count, const float* x) { facts.add(first, count, x); });
   facts.finish();

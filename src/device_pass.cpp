@@ -26,7 +26,7 @@ void DevicePass::upload(std::int64_t first, std::int64_t count, const float* x) 
 
 TensorFacts DevicePass::facts() const {
   const cuda::TensorMoments moments = tensor_->moments();
-  TensorFacts facts(rows_, cols_, false);
+  TensorFacts facts(rows_, cols_);
   facts.add_summed(moments.rows, moments.buckets, moments.largest, moments.largest_number);
   facts.finish();
   return facts;

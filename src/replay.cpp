@@ -211,7 +211,7 @@ class Replay {
       for (std::size_t b = 0; b < job.batches.size(); ++b) report_batch(job, b);
       return;
     }
-    job.facts = std::make_unique<TensorFacts>(info.rows, info.cols, job.plan->by_column);
+    job.facts = std::make_unique<TensorFacts>(info.rows, info.cols);
     for_each_panel(job, step, [&](std::int64_t first, std::int64_t count, const float* x) {
       job.facts->add(first, count, x);
     });

@@ -142,7 +142,6 @@ TensorPlan plan_tensor(const ReplayInput& input, const ReplayOptions& options, s
         continue;
       }
       const bool turned = use.axis == 1;
-      plan.by_column |= (block.rows == 0 && block.cols != 0) || (turned && recipe->plan().scope == Scope::row);
       plan.casts.push_back({r, use.gemm, recipe->plan(), block});
       casts.push_back({recipe->plan(), block, recipe->block_rule(), false, {}, 0, 0, 0.0f, 0, turned});
       plan.recipes.push_back(std::move(recipe));

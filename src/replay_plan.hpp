@@ -14,7 +14,6 @@ struct TensorPlan {
   std::vector<std::unique_ptr<Recipe>> recipes;       ///< [casts]
   std::vector<std::vector<TensorCast>> tensor_casts;  ///< [recorded steps of the tensor][casts]
   std::vector<float> whole_amax;                      ///< [recorded steps]; < 0: take it from the rows
-  bool by_column = false;                             ///< some block spans all rows
 };
 
 /// Takes a recipe that cannot be applied to a tensor; see ReplayControl.

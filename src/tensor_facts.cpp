@@ -8,10 +8,9 @@
 #include <mutex>
 #include <utility>
 
-#include "sim/amax.hpp"
 #include "sim/bits.hpp"
 #include "sim/simd/error_sums.hpp"
-#include "sim/simd/magnitudes.hpp"
+#include "src/column_maxima.hpp"
 
 namespace fp8scope {
 namespace {
@@ -80,14 +79,14 @@ BucketPool& pool() {
 
 /// Counts of each thread. Integers, so the order in which threads are added does not matter.
 struct TensorFacts::Counters {
-  explicit Counters(std::int64_t cols) : columns([cols] { return std::vector<std::uint32_t>(cols); }) {}
+  explicit Counters(std::int64_t cols) : columns(cols) {}
   tbb::enumerable_thread_specific<std::unique_ptr<Buckets>> of_thread{[] { return pool().take(); }};
-  tbb::enumerable_thread_specific<std::vector<std::uint32_t>> columns;  ///< [cols] largest magnitudes
+  ColumnMaxima columns;
 };
 
-TensorFacts::TensorFacts(std::int64_t rows, std::int64_t cols, bool with_columns)
-    : rows_(rows), cols_(cols), with_columns_(with_columns), columns_(with_columns ? cols : 0),
-      column_numbers_(columns_.size()),      row_power_(rows), magnitudes_(buckets), counters_(std::make_unique<Counters>(cols)) {}
+TensorFacts::TensorFacts(std::int64_t rows, std::int64_t cols)
+    : rows_(rows), cols_(cols), columns_(cols), column_numbers_(cols), row_power_(rows), magnitudes_(buckets),
+      counters_(std::make_unique<Counters>(cols)) {}
 TensorFacts::~TensorFacts() = default;
 TensorFacts::TensorFacts(TensorFacts&&) noexcept = default;
 
@@ -104,13 +103,9 @@ void TensorFacts::add(std::int64_t first, std::int64_t count, const float* x) {
       sums[tile].merge(row_sums);
       mine.add(row, cols_);
     }
-    std::vector<std::uint32_t> columns(cols_);
-    column_magnitudes(x + begin * cols_, last - begin, cols_, columns.data());
-    raise_magnitudes(columns.data(), cols_, counters_->columns.local().data());
+    counters_->columns.add(x + begin * cols_, last - begin);
   });
   for (const MomentSums& tile : sums) moments_.merge(tile);
-
-  add_largest(count, x);
   // After each panel: a panel has fewer elements than 32 bits count.
   for (auto& mine : counters_->of_thread) mine->drain(magnitudes_);
 }
@@ -130,26 +125,6 @@ void TensorFacts::add_summed(std::span<const MomentSums> sums, std::span<const s
   largest_number_ = largest_number;
 }
 
-/// From the maxima that the threads found.
-void TensorFacts::add_largest(std::int64_t count, const float* x) {
-  std::vector<std::uint32_t> columns(cols_);
-  for (auto& of_thread : counters_->columns) {
-    raise_magnitudes(of_thread.data(), cols_, columns.data());
-    std::ranges::fill(of_thread, 0u);
-  }
-  const auto take = [&](std::vector<std::uint32_t>& by_column, std::uint32_t& of_all) {
-    of_all = std::max(of_all, *std::ranges::max_element(columns));
-    if (with_columns_) raise_magnitudes(columns.data(), cols_, by_column.data());
-  };
-  take(columns_, largest_);
-  if (largest_ > inf_bits) {  // again, without NaN
-    std::ranges::fill(columns, 0u);
-    for (std::int64_t i = 0; i < count * cols_; ++i)
-      columns[i % cols_] = larger_magnitude(AmaxRule::ignore_nan, columns[i % cols_], x[i]);
-  }
-  take(column_numbers_, largest_number_);
-}
-
 void TensorFacts::finish() {
   const std::uint64_t top = moments_.finite / 1000;
   std::uint64_t above = 0;
@@ -158,6 +133,9 @@ void TensorFacts::finish() {
   bulk_limit_ = bits_float(static_cast<std::uint32_t>(bucket << 16 | 0xffff));
   for (std::size_t b = 0; b < inf_bucket; ++b) exponents_[b >> 7] += magnitudes_[b];
   exponents_[0] -= moments_.zeros;
+  counters_->columns.raise(columns_, column_numbers_);
+  for (const std::uint32_t bits : columns_) largest_ = std::max(largest_, bits);
+  for (const std::uint32_t bits : column_numbers_) largest_number_ = std::max(largest_number_, bits);
   for (auto& mine : counters_->of_thread) pool().give(std::move(mine));
   counters_.reset();
   magnitudes_ = {};

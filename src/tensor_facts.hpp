@@ -21,7 +21,7 @@ inline constexpr int exponent_bins = 255;
 /// What a tensor is before any cast: collected panel by panel, whatever the recipes.
 class TensorFacts {
  public:
-  TensorFacts(std::int64_t rows, std::int64_t cols, bool with_columns);
+  TensorFacts(std::int64_t rows, std::int64_t cols);
   ~TensorFacts();
   TensorFacts(TensorFacts&&) noexcept;
 
@@ -43,13 +43,13 @@ class TensorFacts {
   std::int64_t rows() const { return rows_; }
   std::int64_t cols() const { return cols_; }
   const MomentSums& moments() const { return moments_; }
-  /// Bits of the largest magnitude; above infinity if there is a NaN.
+  /// Bits of the largest magnitude; above infinity if there is a NaN. After finish(), as all that follows.
   std::uint32_t largest() const { return largest_; }
   /// The same without NaN.
   std::uint32_t largest_number() const { return largest_number_; }
   /// min |x| over the finite x != 0; 0 where there is none.
   float min_nonzero() const { return moments_.smallest < inf_bits ? bits_float(moments_.smallest) : 0.0f; }
-  /// [cols] both by column, if asked for.
+  /// [cols] both by column; zeros after add_summed().
   const std::vector<std::uint32_t>& column_largest() const { return columns_; }
   const std::vector<std::uint32_t>& column_largest_number() const { return column_numbers_; }
   /// [rows] sum x^2 of each row.
@@ -67,10 +67,7 @@ class TensorFacts {
  private:
   struct Counters;
 
-  void add_largest(std::int64_t count, const float* x);
-
   std::int64_t rows_, cols_;
-  bool with_columns_;
   MomentSums moments_;
   std::uint32_t largest_ = 0, largest_number_ = 0;
   std::vector<std::uint32_t> columns_, column_numbers_;

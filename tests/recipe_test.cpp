@@ -226,6 +226,7 @@ TEST(MossRecipe, MeasuresItsWeightsAtTheFirstStep) {
 }
 
 TEST(RecipeSpec, NamesWhatIsWrong) {
+  EXPECT_EQ(message_of("DSv3").find("unknown recipe 'DSv3'; did you mean 'dsv3'?"), 0u) << message_of("DSv3");
   EXPECT_EQ(message_of("dsv3 mxfp8").find("unknown recipe 'dsv3 mxfp8' (part names by commas);"), 0u) << message_of("dsv3 mxfp8");
   EXPECT_EQ(message_of("te_delayde").find("unknown recipe 'te_delayde'; did you mean 'te_delayed'?"), 0u);
   EXPECT_NE(message_of("te_delayed:amax_history_length=3").find("did you mean 'amax_history_len'?"),

@@ -453,7 +453,7 @@ TEST(Statistics, EqualTransformerEnginesTorchaosAndDeepGemms) {
     std::vector<float> x = dataset.values<float>();
     const std::int64_t rows = dataset.shape()[0], cols = dataset.shape()[1];
     if (input == "act_bf16") std::fill_n(x.begin() + 3 * cols, 2 * cols, 0.0f);
-    TensorFacts facts(rows, cols, false);
+    TensorFacts facts(rows, cols);
     facts.add(0, rows, x.data());
     facts.finish();
     TensorCast cast;
