@@ -72,6 +72,8 @@ TEST(Policies, TheSignOfANanIsKeptOrDroppedAsTheRuleSays) {
     return encode(f, -nan, {.nan = rule});
   };
   EXPECT_EQ(code(e5m2, NanRule::all_ones), 0x7fu);
+  EXPECT_EQ(code(e5m2, NanRule::max), 0x7bu);
+  EXPECT_EQ(code(e4m3, NanRule::lowest), 0xfeu);
   EXPECT_EQ(code(e5m2, NanRule::all_ones_signed), 0xffu);
   EXPECT_EQ(code(e5m2, NanRule::quiet_signed), 0xfeu);
   EXPECT_EQ(code(e4m3, NanRule::all_ones), 0x7fu);

@@ -38,7 +38,7 @@ std::vector<CastRule> rules() {
     for (const Overflow overflow : {Overflow::saturate, Overflow::special}) {
       for (const InfRule inf : {InfRule::max, InfRule::special})
         for (const NanRule nan :
-             {NanRule::all_ones, NanRule::all_ones_signed, NanRule::quiet_signed})
+             {NanRule::all_ones, NanRule::all_ones_signed, NanRule::quiet_signed, NanRule::max, NanRule::lowest})
           for (const NoNanRule no_nan : {NoNanRule::max, NoNanRule::sign_bit_flip})
             all.push_back({rounding, overflow, inf, nan, no_nan});
       all.push_back(ml_dtypes_rule(rounding, overflow));
